@@ -1,3 +1,5 @@
+//! Blocked scores against single ones, over shapes that leave tiles, panels and blocks part filled.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tranship_kernels::{Kernels, PackedQueries, dot_block};

@@ -1,3 +1,5 @@
+//! Both compilations of each distance against the documented order of summation, written out.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tranship_kernels::{Kernels, cosine_similarity, dot, l1, l2_squared, norm};

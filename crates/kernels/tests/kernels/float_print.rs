@@ -1,3 +1,5 @@
+//! The print against the scan, `str::parse::<f32>` and the shortest digits of the standard library.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tranship_kernels::{print_f32, print_f32_array, scan_f32_array};

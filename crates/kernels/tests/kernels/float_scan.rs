@@ -1,3 +1,5 @@
+//! The scan against `str::parse::<f32>` for values and against serde_json for the grammar.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tranship_kernels::{ScanError, ScanErrorKind, scan_f32_array, scan_f32_array_plain};
