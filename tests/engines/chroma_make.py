@@ -18,7 +18,8 @@ keys, upserts, deletes, re-adds of deleted ids, adds of existing ids and updates
 | second_tenant / second_database | other_tenant | another tenant |
 
 TRUTH.jsonl has one line per live record: `{"tenant", "database", "collection", "id", "vector", "metadata", "document", "uri"}`; absent parts
-are null. A vector's floats are the exact values of the stored f32.
+are null. A vector's floats are the exact values of the stored f32. Keys are sorted because the engine gives those of metadata in a new order
+each time; the same seed and rows give the same bytes.
 """
 
 import argparse
@@ -187,7 +188,7 @@ def fill_second_tenant(client, rng, rows):
 
 
 def truth_lines(client, tenant, database):
-    for collection in client.list_collections():
+    for collection in sorted(client.list_collections(), key=lambda collection: collection.name):
         expected = collection.count()
         seen = 0
         while seen < expected:
@@ -243,7 +244,7 @@ def main():
         for tenant, database, _ in places:
             client.set_tenant(tenant, database)
             for line in truth_lines(client, tenant, database):
-                truth.write(json.dumps(line, ensure_ascii=False) + "\n")
+                truth.write(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n")
                 count += 1
     client.close()
     print(count)
