@@ -300,4 +300,24 @@ mod tests {
         assert_eq!(broken_by(&package("a", None)).len(), 1);
         assert_eq!(broken_by(&package("hyper", Some("GPL-3.0-only"))).len(), 2);
     }
+
+    #[test]
+    fn deny_toml_has_the_same_lists() {
+        let path = shell::root().join("deny.toml");
+        let text =
+            std::fs::read_to_string(path).expect("deny.toml stands at the root of the checkout");
+        let banned = text.lines().filter_map(|line| {
+            line.trim()
+                .strip_prefix("{ crate = \"")?
+                .strip_suffix("\" },")
+        });
+        assert_eq!(banned.collect::<Vec<_>>(), BANNED);
+        let allowed = text
+            .lines()
+            .skip_while(|line| *line != "allow = [")
+            .skip(1)
+            .take_while(|line| *line != "]");
+        let allowed = allowed.filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix("\","));
+        assert_eq!(allowed.collect::<Vec<_>>(), licences::ACCEPTED);
+    }
 }
