@@ -1,0 +1,157 @@
+//! One static [`Connector`] per provider or format, and the registry that the toolkit fills.
+
+use std::path::Path;
+
+use serde::Serialize;
+use tranship_collection::CollectionSchema;
+use tranship_storage::Limits;
+
+use crate::error::{Error, Result};
+use crate::locator::Locator;
+use crate::sink::Sink;
+use crate::source::Source;
+
+/// How sure a probe is, 1 (the name looks right) to 100 (magic and structure fit).
+pub type Score = u8;
+
+/// One provider or format.
+pub struct Connector {
+    /// The name before the colon.
+    pub name: &'static str,
+    /// One line on what it is.
+    pub about: &'static str,
+    /// File extensions, without dot.
+    pub extensions: &'static [&'static str],
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Looks at a path without changing it; `None` if it is something else.
+    pub probe: fn(&Path) -> Option<Score>,
+    /// The collections in a locator.
+    pub list: Option<fn(&Locator, &OpenOptions) -> Result<Vec<CollectionInfo>>>,
+    /// Opens one collection.
+    pub open: Option<fn(&Locator, &OpenOptions) -> Result<Box<dyn Source>>>,
+    /// Creates an output.
+    pub create: Option<fn(&Locator, &CreateOptions) -> Result<Box<dyn Sink>>>,
+}
+
+/// What a connector can carry, as data: shown by `connectors`, checked by the conformance suite.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Capabilities {
+    /// What it reads, in a few words; empty if nothing.
+    pub reads: &'static str,
+    /// What it writes, in a few words; empty if nothing.
+    pub writes: &'static str,
+    /// Element and shape of vectors that survive bit for bit.
+    pub vectors: &'static str,
+    /// Ids that survive as they are.
+    pub ids: &'static str,
+    /// Metadata that survives by value.
+    pub metadata: &'static str,
+    /// True if more than one collection can lie in one place.
+    pub several_collections: bool,
+    /// The real engine that the tests run it against.
+    pub proven_with: &'static str,
+}
+
+/// How a source is opened.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// Which of several collections.
+    pub collection: Option<String>,
+    /// Name of the id column or key, for foreign files.
+    pub id_column: Option<String>,
+    /// Name of the vector column or key, for foreign files.
+    pub vector_column: Option<String>,
+    /// Name of the document column or key, for foreign files.
+    pub document_column: Option<String>,
+    /// Read although the source is locked, changing or unclean.
+    pub allow_inconsistent: bool,
+    /// Digest whole input files, not only their edges.
+    pub hash_source: bool,
+    /// Bounds on foreign lengths.
+    pub limits: Limits,
+}
+
+/// How a sink is created.
+#[derive(Debug, Clone, Default)]
+pub struct CreateOptions {
+    /// Name of the collection at the target; the source's own by default.
+    pub collection: Option<String>,
+    /// Payload key that documents go under, where the target has no document field.
+    pub document_key: Option<String>,
+    /// Write for readers without BYTE_STREAM_SPLIT.
+    pub plain_encoding: bool,
+}
+
+/// One collection of a source, as far as it can be told without reading records.
+#[derive(Debug, Clone, Serialize)]
+pub struct CollectionInfo {
+    /// Name to give to `--collection`.
+    pub name: String,
+    /// Number of records.
+    pub records: Count,
+    /// Its schema as far as known.
+    pub schema: CollectionSchema,
+    /// Producer and version, if the files tell.
+    pub producer: Option<String>,
+}
+
+/// A count and how far to trust it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "certainty", content = "count", rename_all = "snake_case")]
+pub enum Count {
+    /// Exactly this many.
+    Exact(u64),
+    /// At most this many.
+    UpTo(u64),
+    /// Only reading will tell.
+    Unknown,
+}
+
+/// The connectors of this build.
+pub struct Registry {
+    /// In the order in which they are listed.
+    pub connectors: Vec<&'static Connector>,
+}
+
+impl Registry {
+    /// The connector called `name`.
+    pub fn get(&self, name: &str) -> Option<&'static Connector> {
+        self.connectors.iter().copied().find(|connector| connector.name == name)
+    }
+
+    /// The connector for a locator: by name, else the best probe. A tie is an error that lists the candidates.
+    pub fn resolve(&self, locator: &Locator) -> Result<&'static Connector> {
+        if let Some(name) = &locator.provider {
+            return self.get(name).ok_or_else(|| self.unknown(name));
+        }
+        let path = &locator.path;
+        if !locator.is_stream() && path.symlink_metadata().is_err() {
+            return Err(Error::new(crate::ErrorKind::Io, format!("there is nothing at {}", path.display()))
+                .hint("check the path"));
+        }
+        let mut scored: Vec<_> =
+            self.connectors.iter().filter_map(|c| (c.probe)(path).map(|score| (score, *c))).collect();
+        scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+        match scored.as_slice() {
+            [] => Err(Error::not_recognised(format!("nobody recognises {}", path.display())).hint(format!(
+                "name the format, as in {}:{}",
+                self.names().join("|"),
+                path.display()
+            ))),
+            [(first, a), (second, b), ..] if first == second => {
+                Err(Error::not_recognised(format!("{} could be {} or {}", path.display(), a.name, b.name))
+                    .hint(format!("say which, as in {}:{}", a.name, path.display())))
+            }
+            [(_, best), ..] => Ok(best),
+        }
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.connectors.iter().map(|c| c.name).collect()
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        Error::usage(format!("there is no connector `{name}`")).hint(format!("known: {}", self.names().join(", ")))
+    }
+}

@@ -1,0 +1,28 @@
+//! The contracts between those who read, those who write and those who move.
+//!
+//! A provider or format is one static [`Connector`]; it opens a [`Source`] or creates a [`Sink`]. The unit of work
+//! between them is the [`Split`]. Trouble has three shapes that never mix: an [`Error`] ends the run, a [`Reject`] is
+//! one record set aside with its place, a [`Loss`] is what the target cannot represent, known before anything is
+//! written and undone or projected by a [`Mapping`]. Everything here is synchronous.
+
+pub mod connector;
+pub mod error;
+pub mod job;
+pub mod locator;
+pub mod loss;
+pub mod mapping;
+pub mod reject;
+pub mod sink;
+pub mod source;
+pub mod split;
+
+pub use connector::{Capabilities, CollectionInfo, Connector, Count, CreateOptions, OpenOptions, Registry, Score};
+pub use error::{Error, ErrorKind, Result};
+pub use job::Job;
+pub use locator::Locator;
+pub use loss::{Grade, Loss};
+pub use mapping::Mapping;
+pub use reject::{Reject, RejectSink};
+pub use sink::{Negotiated, ShardFile, ShardOutput, ShardWriter, Sink, Totals};
+pub use source::{Batches, PrepareContext, Prepared, RowLedger, Source, Splits};
+pub use split::Split;

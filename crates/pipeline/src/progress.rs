@@ -1,0 +1,15 @@
+//! How far a run is, for whoever shows it.
+
+/// Told what has been done; called from several threads.
+pub trait Progress: Sync {
+    /// So many records and source bytes more have been decoded.
+    fn advance(&self, rows: u64, bytes: u64);
+}
+
+/// Shows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn advance(&self, _rows: u64, _bytes: u64) {}
+}

@@ -1,0 +1,24 @@
+//! Bytes on disk: how tranship reads inputs it must not touch and writes outputs that are whole or absent.
+//!
+//! The only crate that creates, renames or syncs files. Readers get positioned reads that notice a shrinking file
+//! ([`InputFile`]), decompressed streams ([`open_stream`]) and identities ([`FileIdentity`]); writers get files that
+//! are digested while they are written and synced before they count ([`DurableFile`]), a staging directory that
+//! becomes the output by one rename ([`Staging`]), and spill files that vanish with the run ([`Spill`]).
+
+pub mod durable;
+pub mod error;
+pub mod identity;
+pub mod input;
+pub mod limits;
+pub mod spill;
+pub mod staging;
+pub mod stream;
+
+pub use durable::{DurableFile, FileDigest, sha256_file, write_whole};
+pub use error::StorageError;
+pub use identity::{FileIdentity, SourceIdentity};
+pub use input::InputFile;
+pub use limits::Limits;
+pub use spill::Spill;
+pub use staging::{Scratch, Staging};
+pub use stream::{Compression, open_stream};

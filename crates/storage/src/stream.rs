@@ -1,0 +1,65 @@
+//! Sequential input: a file or standard input, decompressed by what its first bytes say.
+//!
+//! Invariant: the compression is recognised by magic, never by name; a damaged or truncated frame is an error of the
+//! reader, never an early end. zstd and gzip inputs may consist of several frames or members.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use crate::error::StorageError;
+
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Plain bytes.
+    None,
+    /// gzip (RFC 1952), one or more members.
+    Gzip,
+    /// Zstandard (RFC 8878), one or more frames.
+    Zstd,
+}
+
+impl Compression {
+    /// Recognises compression by the first four bytes.
+    pub fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Compression::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+            _ => Compression::None,
+        }
+    }
+
+    /// The compression of a file; `None` for an empty or unreadable head.
+    pub fn of_file(path: &Path) -> Result<Self, StorageError> {
+        let mut head = Vec::with_capacity(4);
+        let file = File::open(path).map_err(|e| StorageError::new("open", path, e))?;
+        file.take(4).read_to_end(&mut head).map_err(|e| StorageError::new("read", path, e))?;
+        Ok(Compression::of(&head))
+    }
+}
+
+/// Opens `path` (`-` is standard input) as a decompressed stream.
+pub fn open_stream(path: &Path) -> Result<Box<dyn Read + Send>, StorageError> {
+    let raw: Box<dyn Read + Send> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(|e| StorageError::new("open", path, e))?)
+    };
+    let failed = |e| StorageError::new("read", path, e);
+    // A pipe may deliver its first bytes one by one, so the magic is read apart and put back in front.
+    let (mut raw, mut head) = (raw, Vec::with_capacity(4));
+    raw.by_ref().take(4).read_to_end(&mut head).map_err(failed)?;
+    let compression = Compression::of(&head);
+    let raw = BufReader::with_capacity(256 << 10, io::Cursor::new(head).chain(raw));
+    Ok(match compression {
+        Compression::None => Box::new(raw),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
+        Compression::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(raw).map_err(failed)?;
+            // 27 is what `zstd --long` writes by default; more would let a frame demand gigabytes.
+            decoder.window_log_max(27).map_err(failed)?;
+            Box::new(decoder)
+        }
+    })
+}
