@@ -12,24 +12,10 @@ const ENVIRONMENT: &str = "bench";
 /// `cargo xtask bench [NAME] [--rows N] [--write]`; the arguments are those of `benches/run.py`.
 pub fn run(arguments: &[String]) -> Outcome {
     engines::make_all(&[ENVIRONMENT])?;
-    shell::run(&mut shell::cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "tranship-cli",
-    ]))?;
+    shell::run(&mut shell::cargo(&["build", "--release", "--package", "tranship-cli"]))?;
     let mut harness = Command::new(engines::python(ENVIRONMENT));
-    harness
-        .current_dir(shell::root())
-        .arg("benches/run.py")
-        .arg("--tranship")
-        .arg(binary());
-    shell::run(
-        harness
-            .arg("--work")
-            .arg(shell::target_dir().join("bench"))
-            .args(arguments),
-    )
+    harness.current_dir(shell::root()).arg("benches/run.py").arg("--tranship").arg(binary());
+    shell::run(harness.arg("--work").arg(shell::target_dir().join("bench")).args(arguments))
 }
 
 fn binary() -> PathBuf {

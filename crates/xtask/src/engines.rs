@@ -34,10 +34,7 @@ pub fn make(arguments: &[String]) -> Outcome {
         [all] if all == "--all" => known,
         names => {
             if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
-                return Err(format!(
-                    "engines: no environment {unknown:?}; there are {}",
-                    known.join(", ")
-                ));
+                return Err(format!("engines: no environment {unknown:?}; there are {}", known.join(", ")));
             }
             names.iter().map(String::as_str).collect()
         }
@@ -48,11 +45,7 @@ pub fn make(arguments: &[String]) -> Outcome {
 /// Makes those of the named environments that are not there or not current.
 pub fn make_all(names: &[&str]) -> Outcome {
     let (outcome, took) = shell::timed(|| {
-        let waiting: Vec<&str> = names
-            .iter()
-            .copied()
-            .filter(|name| !is_current(name))
-            .collect();
+        let waiting: Vec<&str> = names.iter().copied().filter(|name| !is_current(name)).collect();
         if waiting.is_empty() {
             return Ok(());
         }
@@ -61,12 +54,7 @@ pub fn make_all(names: &[&str]) -> Outcome {
         make_in_parallel(&waiting, uv.as_deref())
     });
     outcome?;
-    println!(
-        "engines: {} environments current in {:.1} s: {}",
-        names.len(),
-        took.as_secs_f64(),
-        names.join(", ")
-    );
+    println!("engines: {} environments current in {:.1} s: {}", names.len(), took.as_secs_f64(), names.join(", "));
     Ok(())
 }
 
@@ -90,27 +78,18 @@ fn make_in_parallel(names: &[&str], uv: Option<&Path>) -> Outcome {
                     let (outcome, took) = shell::timed(|| make_one(name, uv));
                     match outcome {
                         Ok(()) => println!("engines: {name} made in {:.1} s", took.as_secs_f64()),
-                        Err(reason) => locked(&failures)
-                            .push(format!("engines: {name} cannot be made: {reason}")),
+                        Err(reason) => locked(&failures).push(format!("engines: {name} cannot be made: {reason}")),
                     }
                 }
             });
         }
     });
-    let failures = failures
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(failures.join("\n"))
-    }
+    let failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn make_one(name: &str, uv: Option<&Path>) -> Outcome {
@@ -128,19 +107,12 @@ fn make_with_uv(name: &str, uv: &Path) -> Outcome {
     // One cache for all environments: a package they share is downloaded once and hard-linked.
     let with_cache = |arguments: &[&str]| {
         let mut command = Command::new(uv);
-        command
-            .env("UV_CACHE_DIR", directory().join(".uv-cache"))
-            .args(arguments);
+        command.env("UV_CACHE_DIR", directory().join(".uv-cache")).args(arguments);
         command
     };
     shell::answer(with_cache(&["venv", "--quiet", "--python", "python3"]).arg(&home))?;
     let mut install = with_cache(&["pip", "install", "--quiet", "--python"]);
-    shell::answer(
-        install
-            .arg(python(name))
-            .arg("--requirement")
-            .arg(requirements(name)),
-    )?;
+    shell::answer(install.arg(python(name)).arg("--requirement").arg(requirements(name)))?;
     finish(name)
 }
 
@@ -148,11 +120,7 @@ fn make_with_pip(name: &str) -> Outcome {
     let home = begin(name)?;
     shell::answer(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
     let mut install = Command::new(python(name));
-    shell::answer(
-        install
-            .args(["-m", "pip", "install", "--quiet", "--requirement"])
-            .arg(requirements(name)),
-    )?;
+    shell::answer(install.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements(name)))?;
     finish(name)
 }
 
@@ -181,16 +149,13 @@ fn begin(name: &str) -> Result<PathBuf, String> {
     if home.exists() {
         fs::remove_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
     }
-    fs::create_dir_all(directory())
-        .map_err(|error| format!("{}: {error}", directory().display()))?;
+    fs::create_dir_all(directory()).map_err(|error| format!("{}: {error}", directory().display()))?;
     Ok(home)
 }
 
 fn finish(name: &str) -> Outcome {
     let stamp = directory().join(name).join(STAMP);
-    fs::copy(requirements(name), &stamp)
-        .map(drop)
-        .map_err(|error| format!("{}: {error}", stamp.display()))
+    fs::copy(requirements(name), &stamp).map(drop).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 
 fn is_current(name: &str) -> bool {
@@ -202,7 +167,5 @@ fn is_current(name: &str) -> bool {
 }
 
 fn requirements(name: &str) -> PathBuf {
-    shell::root()
-        .join("tests/engines/requirements")
-        .join(format!("{name}.txt"))
+    shell::root().join("tests/engines/requirements").join(format!("{name}.txt"))
 }

@@ -13,11 +13,7 @@ use crate::{Outcome, shell, sources};
 const PREFIX: &str = "tranship-";
 
 /// The only arrows between crates of the same floor.
-const SIDEWAYS: &[(&str, &str)] = &[
-    ("verify", "archive"),
-    ("verify", "pipeline"),
-    ("reembed", "pipeline"),
-];
+const SIDEWAYS: &[(&str, &str)] = &[("verify", "archive"), ("verify", "pipeline"), ("reembed", "pipeline")];
 
 /// Async runtimes, HTTP clients and TLS: tranship works on files, offline and synchronously. `deny.toml` has the same list.
 const BANNED: &[&str] = &[
@@ -77,18 +73,12 @@ pub fn check() -> Outcome {
 }
 
 fn print_summary(everything: &Graph) -> Outcome {
-    println!(
-        "layers: {} workspace crates keep their floors",
-        everything.members.len()
-    );
+    println!("layers: {} workspace crates keep their floors", everything.members.len());
     let built = Graph::load(Features::Default)?;
     if let Some(binary) = built.member("tranship-cli") {
         let tree = built.closure([binary.clone()]);
         let own = tree.iter().filter(|id| built.members.contains(*id)).count();
-        println!(
-            "layers: the binary is built from {} crates, {own} of them ours",
-            tree.len()
-        );
+        println!("layers: the binary is built from {} crates, {own} of them ours", tree.len());
     }
     Ok(())
 }
@@ -121,35 +111,23 @@ fn broken_floors(edges: &[(String, String)]) -> Vec<String> {
 
 fn is_allowed(from: &str, to: &str) -> bool {
     match (floor(from), floor(to)) {
-        (Some(Floor::Product(upper)), Some(Floor::Product(lower))) => {
-            lower < upper || is_sideways(from, to)
-        }
+        (Some(Floor::Product(upper)), Some(Floor::Product(lower))) => lower < upper || is_sideways(from, to),
         (Some(Floor::Product(_)), Some(Floor::Development)) => false,
         (Some(Floor::Development), _) | (None, _) | (_, None) => true,
     }
 }
 
 fn is_sideways(from: &str, to: &str) -> bool {
-    SIDEWAYS.iter().any(|(upper, lower)| {
-        from.strip_prefix(PREFIX) == Some(upper) && to.strip_prefix(PREFIX) == Some(lower)
-    })
+    SIDEWAYS
+        .iter()
+        .any(|(upper, lower)| from.strip_prefix(PREFIX) == Some(upper) && to.strip_prefix(PREFIX) == Some(lower))
 }
 
 fn workspace_edges(graph: &Graph) -> Vec<(String, String)> {
-    let ours = |id: &String| {
-        graph
-            .packages
-            .get(id)
-            .filter(|_| graph.members.contains(id))
-    };
+    let ours = |id: &String| graph.packages.get(id).filter(|_| graph.members.contains(id));
     let mut edges = Vec::new();
     for from in graph.members.iter().filter_map(ours) {
-        edges.extend(
-            from.dependencies
-                .iter()
-                .filter_map(ours)
-                .map(|to| (from.name.clone(), to.name.clone())),
-        );
+        edges.extend(from.dependencies.iter().filter_map(ours).map(|to| (from.name.clone(), to.name.clone())));
     }
     edges
 }
@@ -157,43 +135,23 @@ fn workspace_edges(graph: &Graph) -> Vec<(String, String)> {
 fn unknown_crates(graph: &Graph) -> Vec<String> {
     let ours = graph.members.iter().filter_map(|id| graph.packages.get(id));
     let lost = ours.filter(|package| floor(&package.name).is_none());
-    lost.map(|package| {
-        format!(
-            "{} has no floor: give it one in crates/xtask/src/layers.rs",
-            package.name
-        )
-    })
-    .collect()
+    lost.map(|package| format!("{} has no floor: give it one in crates/xtask/src/layers.rs", package.name)).collect()
 }
 
 /// Banned crates and licences among everything that a crate with a floor is built with.
 fn broken_dependencies(graph: &Graph) -> Vec<String> {
-    let is_product = |id: &&String| {
-        graph
-            .packages
-            .get(*id)
-            .is_some_and(|package| floor(&package.name) != Some(Floor::Development))
-    };
+    let is_product =
+        |id: &&String| graph.packages.get(*id).is_some_and(|package| floor(&package.name) != Some(Floor::Development));
     let roots: BTreeSet<String> = graph.members.iter().filter(is_product).cloned().collect();
     let tree = graph.closure(roots);
-    tree.iter()
-        .filter_map(|id| graph.packages.get(id))
-        .flat_map(broken_by)
-        .collect()
+    tree.iter().filter_map(|id| graph.packages.get(id)).flat_map(broken_by).collect()
 }
 
 fn broken_by(package: &Package) -> Vec<String> {
-    let Package {
-        name,
-        version,
-        license,
-        ..
-    } = package;
+    let Package { name, version, license, .. } = package;
     let mut broken = Vec::new();
     if BANNED.contains(&name.as_str()) {
-        broken.push(format!(
-            "{name} {version} is banned; `cargo tree --invert {name}` says who brings it"
-        ));
+        broken.push(format!("{name} {version} is banned; `cargo tree --invert {name}` says who brings it"));
     }
     if !license.as_deref().is_some_and(licences::is_accepted) {
         let stated = license.as_deref().unwrap_or("none stated");
@@ -208,13 +166,7 @@ mod tests {
 
     fn broken(edges: &[(&str, &str)]) -> usize {
         let named = |folder: &str| format!("{PREFIX}{folder}");
-        broken_floors(
-            &edges
-                .iter()
-                .map(|(from, to)| (named(from), named(to)))
-                .collect::<Vec<_>>(),
-        )
-        .len()
+        broken_floors(&edges.iter().map(|(from, to)| (named(from), named(to))).collect::<Vec<_>>()).len()
     }
 
     #[test]
@@ -234,14 +186,7 @@ mod tests {
 
     #[test]
     fn only_the_three_sideways_arrows_are_allowed() {
-        assert_eq!(
-            broken(&[
-                ("verify", "archive"),
-                ("verify", "pipeline"),
-                ("reembed", "pipeline")
-            ]),
-            0
-        );
+        assert_eq!(broken(&[("verify", "archive"), ("verify", "pipeline"), ("reembed", "pipeline")]), 0);
         let bad = [
             ("archive", "verify"),
             ("pipeline", "archive"),
@@ -257,26 +202,14 @@ mod tests {
     #[test]
     fn edges_to_upper_floors_are_refused() {
         assert_eq!(
-            broken(&[
-                ("kernels", "cli"),
-                ("connector", "pipeline"),
-                ("format-jsonl", "archive"),
-                ("toolkit", "cli")
-            ]),
+            broken(&[("kernels", "cli"), ("connector", "pipeline"), ("format-jsonl", "archive"), ("toolkit", "cli")]),
             4
         );
     }
 
     #[test]
     fn development_crates_use_anything_and_nobody_uses_them() {
-        assert_eq!(
-            broken(&[
-                ("testkit", "toolkit"),
-                ("xtask", "cli"),
-                ("tests", "testkit")
-            ]),
-            0
-        );
+        assert_eq!(broken(&[("testkit", "toolkit"), ("xtask", "cli"), ("tests", "testkit")]), 0);
         assert_eq!(broken(&[("cli", "testkit"), ("archive", "xtask")]), 2);
     }
 
@@ -304,19 +237,10 @@ mod tests {
     #[test]
     fn deny_toml_has_the_same_lists() {
         let path = shell::root().join("deny.toml");
-        let text =
-            std::fs::read_to_string(path).expect("deny.toml stands at the root of the checkout");
-        let banned = text.lines().filter_map(|line| {
-            line.trim()
-                .strip_prefix("{ crate = \"")?
-                .strip_suffix("\" },")
-        });
+        let text = std::fs::read_to_string(path).expect("deny.toml stands at the root of the checkout");
+        let banned = text.lines().filter_map(|line| line.trim().strip_prefix("{ crate = \"")?.strip_suffix("\" },"));
         assert_eq!(banned.collect::<Vec<_>>(), BANNED);
-        let allowed = text
-            .lines()
-            .skip_while(|line| *line != "allow = [")
-            .skip(1)
-            .take_while(|line| *line != "]");
+        let allowed = text.lines().skip_while(|line| *line != "allow = [").skip(1).take_while(|line| *line != "]");
         let allowed = allowed.filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix("\","));
         assert_eq!(allowed.collect::<Vec<_>>(), licences::ACCEPTED);
     }

@@ -23,10 +23,7 @@ pub const ACCEPTED: &[&str] = &[
 
 /// Whether we may use what is under this expression.
 pub fn is_accepted(expression: &str) -> bool {
-    let spaced = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = words.as_slice();
     any_of(&mut rest) == Some(true) && rest.is_empty()
@@ -90,10 +87,7 @@ mod tests {
     fn both_sides_of_an_and_are_needed() {
         assert!(is_accepted("(MIT OR Apache-2.0) AND Unicode-3.0"));
         assert!(!is_accepted("MIT AND GPL-3.0-only"));
-        assert!(
-            is_accepted("GPL-3.0-only AND MIT OR Zlib"),
-            "AND binds tighter than OR"
-        );
+        assert!(is_accepted("GPL-3.0-only AND MIT OR Zlib"), "AND binds tighter than OR");
         assert!(!is_accepted("GPL-3.0-only AND (MIT OR Zlib)"));
     }
 

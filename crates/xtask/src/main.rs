@@ -62,8 +62,6 @@ fn run(arguments: &[String]) -> Outcome {
 fn no_arguments(chore: &str, rest: &[String]) -> Outcome {
     match rest.first() {
         None => Ok(()),
-        Some(extra) => Err(format!(
-            "{chore} takes no arguments, found {extra:?}\n\n{USAGE}"
-        )),
+        Some(extra) => Err(format!("{chore} takes no arguments, found {extra:?}\n\n{USAGE}")),
     }
 }

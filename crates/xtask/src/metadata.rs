@@ -44,19 +44,12 @@ impl Graph {
     /// Asks cargo.
     pub fn load(features: Features) -> Result<Self, String> {
         let host = host_platform()?;
-        let mut command = shell::cargo(&[
-            "metadata",
-            "--format-version",
-            "1",
-            "--filter-platform",
-            &host,
-        ]);
+        let mut command = shell::cargo(&["metadata", "--format-version", "1", "--filter-platform", &host]);
         if features == Features::All {
             command.arg("--all-features");
         }
         let text = shell::answer(&mut command)?;
-        let value = serde_json::from_str(&text)
-            .map_err(|error| format!("cargo metadata gave no JSON: {error}"))?;
+        let value = serde_json::from_str(&text).map_err(|error| format!("cargo metadata gave no JSON: {error}"))?;
         Self::from_json(&value)
     }
 
@@ -70,11 +63,7 @@ impl Graph {
                 packages.insert(id, package(entry, dependencies)?);
             }
         }
-        let members = array(value, "workspace_members")?
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
+        let members = array(value, "workspace_members")?.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         Ok(Self { packages, members })
     }
 
@@ -94,26 +83,17 @@ impl Graph {
 
     /// Id of the member of this name.
     pub fn member(&self, name: &str) -> Option<&String> {
-        self.members.iter().find(|id| {
-            self.packages
-                .get(*id)
-                .is_some_and(|package| package.name == name)
-        })
+        self.members.iter().find(|id| self.packages.get(*id).is_some_and(|package| package.name == name))
     }
 }
 
 fn edges_by_id(value: &Value) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
-    let resolve = value
-        .get("resolve")
-        .ok_or("cargo metadata has no \"resolve\"")?;
+    let resolve = value.get("resolve").ok_or("cargo metadata has no \"resolve\"")?;
     let mut edges = BTreeMap::new();
     for node in array(resolve, "nodes")? {
         let mut built_with = BTreeSet::new();
         for dependency in array(node, "deps")? {
-            if array(dependency, "dep_kinds")?
-                .iter()
-                .any(|kind| kind["kind"] != "dev")
-            {
+            if array(dependency, "dep_kinds")?.iter().any(|kind| kind["kind"] != "dev") {
                 built_with.insert(text(dependency, "pkg")?);
             }
         }
@@ -135,15 +115,11 @@ fn host_platform() -> Result<String, String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let said = shell::answer(std::process::Command::new(rustc).arg("-vV"))?;
     let host = said.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned)
-        .ok_or_else(|| "rustc -vV names no host".to_owned())
+    host.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
 }
 
 fn array<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .ok_or_else(|| format!("cargo metadata has no list {key:?}"))
+    value.get(key).and_then(Value::as_array).ok_or_else(|| format!("cargo metadata has no list {key:?}"))
 }
 
 fn text(value: &Value, key: &str) -> Result<String, String> {
@@ -178,14 +154,8 @@ mod tests {
             ]}
         });
         let graph = Graph::from_json(&value).expect("well-formed metadata");
-        assert_eq!(
-            graph.packages["a#1"].dependencies,
-            BTreeSet::from(["b#1".to_owned()])
-        );
-        assert_eq!(
-            graph.closure(["a#1".to_owned()]),
-            BTreeSet::from(["a#1".to_owned(), "b#1".to_owned()])
-        );
+        assert_eq!(graph.packages["a#1"].dependencies, BTreeSet::from(["b#1".to_owned()]));
+        assert_eq!(graph.closure(["a#1".to_owned()]), BTreeSet::from(["a#1".to_owned(), "b#1".to_owned()]));
         assert!(!graph.packages.contains_key("windows#1"));
         assert_eq!(graph.member("a").map(String::as_str), Some("a#1"));
     }

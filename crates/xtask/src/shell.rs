@@ -16,8 +16,7 @@ pub fn root() -> PathBuf {
 
 /// Directory of build results: `CARGO_TARGET_DIR` or `target/`.
 pub fn target_dir() -> PathBuf {
-    let chosen =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let chosen = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     root().join(chosen)
 }
 
@@ -31,32 +30,19 @@ pub fn cargo(arguments: &[&str]) -> Command {
 
 /// Runs to the end with its output shown as it comes.
 pub fn run(command: &mut Command) -> Result<(), String> {
-    let status = command
-        .status()
-        .map_err(|error| cannot_start(command, &error))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{} ended with {status}", line(command)))
-    }
+    let status = command.status().map_err(|error| cannot_start(command, &error))?;
+    if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", line(command))) }
 }
 
 /// Runs to the end in silence; the answer is stdout. On failure the error holds all that it said.
 pub fn answer(command: &mut Command) -> Result<String, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| cannot_start(command, &error))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_start(command, &error))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(said);
     }
     let complained = String::from_utf8_lossy(&output.stderr);
-    Err(format!(
-        "{} ended with {}\n{said}{complained}",
-        line(command),
-        output.status
-    ))
+    Err(format!("{} ended with {}\n{said}{complained}", line(command), output.status))
 }
 
 /// Whether the command can be run and succeeds; its output is not shown.
@@ -83,8 +69,5 @@ fn cannot_start(command: &Command, error: &std::io::Error) -> String {
 /// The command as a person would type it, for messages only.
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

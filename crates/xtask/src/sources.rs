@@ -18,10 +18,7 @@ pub fn broken_rules(root: &Path) -> Result<Vec<String>, String> {
     for folder in entries(&root.join("crates"))? {
         let manifest = folder.join("Cargo.toml");
         if manifest.is_file() && !takes_workspace_lints(&read(&manifest)?) {
-            broken.push(format!(
-                "{}: needs [lints] workspace = true",
-                relative(root, &manifest)
-            ));
+            broken.push(format!("{}: needs [lints] workspace = true", relative(root, &manifest)));
         }
         for file in rust_files(&folder)? {
             broken.extend(broken_in(&relative(root, &file), &read(&file)?));
@@ -35,50 +32,29 @@ fn broken_in(name: &str, text: &str) -> Vec<String> {
     let mut broken = Vec::new();
     let is_source = name.split('/').nth(2) == Some("src");
     if is_source && !text.starts_with("//!") {
-        broken.push(format!(
-            "{name}: must begin with //! saying what the module is"
-        ));
+        broken.push(format!("{name}: must begin with //! saying what the module is"));
     }
     if !may_be_unsafe(name) {
-        let allowing = text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| allows_unsafe(line));
-        broken.extend(allowing.map(|(at, _)| {
-            format!(
-                "{name}:{}: unsafe code is allowed only in {UNSAFE_HOMES:?}",
-                at + 1
-            )
-        }));
+        let allowing = text.lines().enumerate().filter(|(_, line)| allows_unsafe(line));
+        broken.extend(
+            allowing.map(|(at, _)| format!("{name}:{}: unsafe code is allowed only in {UNSAFE_HOMES:?}", at + 1)),
+        );
     }
     broken
 }
 
 fn may_be_unsafe(name: &str) -> bool {
-    UNSAFE_HOMES.iter().any(|home| {
-        if home.ends_with('/') {
-            name.starts_with(home)
-        } else {
-            name == *home
-        }
-    })
+    UNSAFE_HOMES.iter().any(|home| if home.ends_with('/') { name.starts_with(home) } else { name == *home })
 }
 
 /// Code, not a comment, that names the lint in order to weaken it; an attribute may span lines.
 fn allows_unsafe(line: &str) -> bool {
     let code = line.trim_start();
-    code.contains(UNSAFE_LINT)
-        && !code.starts_with("//")
-        && !code.contains("deny")
-        && !code.contains("forbid")
+    code.contains(UNSAFE_LINT) && !code.starts_with("//") && !code.contains("deny") && !code.contains("forbid")
 }
 
 fn takes_workspace_lints(manifest: &str) -> bool {
-    let mut lines = manifest
-        .lines()
-        .map(str::trim)
-        .skip_while(|line| *line != "[lints]")
-        .skip(1);
+    let mut lines = manifest.lines().map(str::trim).skip_while(|line| *line != "[lints]").skip(1);
     lines.find(|line| !line.is_empty()) == Some("workspace = true")
 }
 
@@ -99,9 +75,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
         return Ok(Vec::new());
     }
     let listed = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let paths: Result<Vec<PathBuf>, _> = listed
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect();
+    let paths: Result<Vec<PathBuf>, _> = listed.map(|entry| entry.map(|entry| entry.path())).collect();
     let mut paths = paths.map_err(|error| format!("{}: {error}", folder.display()))?;
     paths.sort();
     Ok(paths)
@@ -112,10 +86,7 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 fn relative(root: &Path, path: &Path) -> String {
-    path.strip_prefix(root)
-        .unwrap_or(path)
-        .to_string_lossy()
-        .into_owned()
+    path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -125,10 +96,7 @@ mod tests {
     #[test]
     fn a_source_file_begins_with_its_module_comment() {
         assert!(broken_in("crates/a/src/lib.rs", "//! What it is.\n").is_empty());
-        assert_eq!(
-            broken_in("crates/a/src/deep/x.rs", "use std::fs;\n").len(),
-            1
-        );
+        assert_eq!(broken_in("crates/a/src/deep/x.rs", "use std::fs;\n").len(), 1);
         assert!(broken_in("crates/a/tests/x.rs", "use std::fs;\n").is_empty());
     }
 
@@ -139,23 +107,13 @@ mod tests {
         assert_eq!(broken_in("crates/storage/src/other.rs", &text).len(), 1);
         assert!(broken_in("crates/storage/src/map.rs", &text).is_empty());
         assert!(broken_in("crates/kernels/src/scan/wide.rs", &text).is_empty());
-        assert!(
-            broken_in(
-                "crates/archive/src/lib.rs",
-                &format!("//! x\n#![forbid({UNSAFE_LINT})]\n")
-            )
-            .is_empty()
-        );
+        assert!(broken_in("crates/archive/src/lib.rs", &format!("//! x\n#![forbid({UNSAFE_LINT})]\n")).is_empty());
     }
 
     #[test]
     fn a_crate_takes_the_lints_of_the_workspace() {
-        assert!(takes_workspace_lints(
-            "[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n"
-        ));
+        assert!(takes_workspace_lints("[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n"));
         assert!(!takes_workspace_lints("[package]\nname = \"a\"\n"));
-        assert!(!takes_workspace_lints(
-            "[lints]\nrust.dead_code = \"allow\"\n"
-        ));
+        assert!(!takes_workspace_lints("[lints]\nrust.dead_code = \"allow\"\n"));
     }
 }

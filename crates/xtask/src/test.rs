@@ -19,9 +19,7 @@ pub fn run() -> Outcome {
 
 fn all_phases(phases: &mut Phases) -> Outcome {
     phases.run("tools", tools_are_there)?;
-    phases.run("format", || {
-        shell::run(&mut shell::cargo(&["fmt", "--all", "--check"]))
-    })?;
+    phases.run("format", || shell::run(&mut shell::cargo(&["fmt", "--all", "--check"])))?;
     phases.run("layers", layers::check)?;
     phases.run("build and engines", build_and_engines)?;
     phases.run("clippy", || {
@@ -37,27 +35,15 @@ fn all_phases(phases: &mut Phases) -> Outcome {
     })?;
     phases.run("tests", || shell::run(with_engines(&mut test_command())))?;
     phases.run("doc tests", || {
-        shell::run(with_engines(&mut shell::cargo(&[
-            "test",
-            "--release",
-            "--workspace",
-            "--doc",
-        ])))
+        shell::run(with_engines(&mut shell::cargo(&["test", "--release", "--workspace", "--doc"])))
     })
 }
 
 fn build_and_engines() -> Outcome {
     thread::scope(|scope| {
         let making = scope.spawn(|| engines::make_all(engines::FOR_TESTS));
-        let built = shell::run(&mut shell::cargo(&[
-            "build",
-            "--release",
-            "--workspace",
-            "--all-targets",
-        ]));
-        let made = making
-            .join()
-            .unwrap_or_else(|_| Err("engines: a thread panicked".to_owned()));
+        let built = shell::run(&mut shell::cargo(&["build", "--release", "--workspace", "--all-targets"]));
+        let made = making.join().unwrap_or_else(|_| Err("engines: a thread panicked".to_owned()));
         built.and(made)
     })
 }
@@ -67,13 +53,7 @@ fn test_command() -> Command {
     if shell::succeeds(&mut shell::cargo(&["nextest", "--version"])) {
         return shell::cargo(&["nextest", "run", "--release", "--workspace"]);
     }
-    shell::cargo(&[
-        "test",
-        "--release",
-        "--workspace",
-        "--all-targets",
-        "--no-fail-fast",
-    ])
+    shell::cargo(&["test", "--release", "--workspace", "--all-targets", "--no-fail-fast"])
 }
 
 fn with_engines(command: &mut Command) -> &mut Command {
@@ -81,14 +61,9 @@ fn with_engines(command: &mut Command) -> &mut Command {
 }
 
 fn tools_are_there() -> Outcome {
-    for (component, arguments) in [
-        ("rustfmt", ["fmt", "--version"]),
-        ("clippy", ["clippy", "--version"]),
-    ] {
+    for (component, arguments) in [("rustfmt", ["fmt", "--version"]), ("clippy", ["clippy", "--version"])] {
         if !shell::succeeds(&mut shell::cargo(&arguments)) {
-            return Err(format!(
-                "{component} is missing: rustup component add {component}"
-            ));
+            return Err(format!("{component} is missing: rustup component add {component}"));
         }
     }
     Ok(())
