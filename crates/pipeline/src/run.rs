@@ -60,6 +60,8 @@ pub struct RunReport {
 pub fn run(source: &dyn Source, prepared: &dyn Prepared, sink: &dyn Sink, negotiated: &Negotiated, options: RunOptions<'_>) -> Result<RunReport> {
     let identity = source.identity()?;
     let schema = prepared.schema();
+    let total_bytes = (!identity.files.is_empty()).then(|| identity.bytes());
+    options.engine.progress.begin("convert", total_bytes);
     let finished = sink.begin(options.plan, schema)?;
     let used = finished.values().map(|shard| shard.rejected).sum();
     if used > options.max_rejects {

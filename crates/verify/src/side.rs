@@ -94,6 +94,7 @@ impl RejectSink for NoRejects {
 pub fn fingerprint(side: &Side<'_>, engine: EngineOptions<'_>) -> Result<SetFingerprint> {
     let mut total = SetFingerprint::new(side.schema());
     let table_bytes = 1 << 20;
+    engine.progress.begin(&format!("read {}", side.label), None);
     execute(
         side.prepared,
         engine,
