@@ -55,6 +55,11 @@ impl Tolerance {
         Tolerance { epsilon, roundoff: if differ { coarser } else { 0.0 } }
     }
 
+    /// The tolerance for answers of an index over the very vectors that were searched exactly.
+    pub(crate) fn within_one_side(self) -> Self {
+        Tolerance { roundoff: 0.0, ..self }
+    }
+
     /// Whether `row` of `set` is as near to the query as `last`.
     fn is_tie(&self, set: &VectorSet, query: &[f32], row: usize, last: f32) -> bool {
         let vector = set.vector(row);

@@ -109,8 +109,10 @@ pub fn compare(a: &VectorSet, b: &VectorSet, options: &RecallOptions, pool: &Thr
         (0..exact_a.len()).map(|q| judge(a, &queries_a, q, &exact_a[q], rows(q), tolerance)).collect()
     };
 
-    let side_a = Side { set: a, queries: &queries_a, exact: &exact_a, tolerance, name: "A" };
-    let side_b = Side { set: b, queries: &queries_b, exact: &exact_b, tolerance, name: "B" };
+    let side_a =
+        Side { set: a, queries: &queries_a, exact: &exact_a, tolerance: tolerance.within_one_side(), name: "A" };
+    let side_b =
+        Side { set: b, queries: &queries_b, exact: &exact_b, tolerance: tolerance.within_one_side(), name: "B" };
     let wanted_a = run.index_of(options.index_a.as_ref(), "A");
     let wanted_b = run.index_of(options.index_b.as_ref(), "B");
     let build_once = same && wanted_a == wanted_b;

@@ -170,7 +170,7 @@ impl RecallReport {
         if let (Some(drop), Some(floor)) = (self.drop, self.noise_floor) {
             lines.push(format!("drop from A to B: {drop:.4} (noise floor {floor:.4})"));
         }
-        lines.push(format!("ties: {} answers within {:.1e} of the last distance", self.ties, self.tie_epsilon));
+        lines.push(self.ties_line());
         lines.extend(self.worst.iter().map(worst_text));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines
@@ -207,6 +207,14 @@ impl RecallReport {
             rows_text(&self.b),
             self.b.metric.name(),
         )
+    }
+
+    fn ties_line(&self) -> String {
+        let line = format!("ties: {} answers within {:.1e} of the last distance", self.ties, self.tie_epsilon);
+        if self.tie_roundoff > 0.0 {
+            return format!("{line}, and {:.1e} for element types that differ", self.tie_roundoff);
+        }
+        line
     }
 
     fn overlap_line(&self) -> String {

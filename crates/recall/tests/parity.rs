@@ -5,9 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::{METRICS, Random, clustered, id, numbered, pool, set_of};
-use tranship_collection::{IndexSpec, Metric};
+use tranship_collection::{Element, IndexSpec, Metric};
 use tranship_recall::{
-    Cause, HnswSettings, OverlapBasis, QueryChoice, RecallOptions, RecallReport, VectorSet, compare,
+    Cause, HnswSettings, OverlapBasis, QueryChoice, RecallOptions, RecallReport, VectorSet, VectorSetBuilder, compare,
 };
 
 fn hnsw(m: u32, ef_construction: u32, ef_search: u32) -> Option<IndexSpec> {
@@ -144,6 +144,25 @@ fn duplicates_and_last_bits_count_as_ties() {
     let a = numbered(Metric::L2, &twins);
     let b = set_of(Metric::L2, 2, twins.iter().enumerate().map(|(row, v)| (reversed(row + 750), v.as_slice())));
     assert_eq!(compared(&a, &b, &flat()).exact_overlap.value, 1.0);
+}
+
+#[test]
+fn rounding_to_a_coarser_element_type_counts_as_a_tie_only_where_it_is_stated() {
+    // Neighbours along a line, nearer together than a bfloat16 can tell apart.
+    let vectors: Vec<Vec<f32>> = (0..300).map(|row| vec![1.0, 1.0 + row as f32 * 1e-3]).collect();
+    let rounded = |value: f32| f32::from_bits((value.to_bits() + 0x8000) & !0xffff);
+    let mut stated = VectorSetBuilder::new(2, Metric::L2, 300).unwrap().element(Element::BF16);
+    let mut unsaid = VectorSetBuilder::new(2, Metric::L2, 300).unwrap();
+    for (row, vector) in vectors.iter().enumerate() {
+        let vector: Vec<f32> = vector.iter().map(|&value| rounded(value)).collect();
+        stated.push(None, &id(row), &vector).unwrap();
+        unsaid.push(None, &id(row), &vector).unwrap();
+    }
+    let a = numbered(Metric::L2, &vectors);
+    let report = compared(&a, &stated.finish().unwrap(), &flat());
+    assert!(report.passes && report.ties > 0, "{:?}", report.exact_overlap);
+    assert!(report.lines().iter().any(|line| line.contains("element types that differ")));
+    assert!(!compared(&a, &unsaid.finish().unwrap(), &flat()).passes);
 }
 
 #[test]
