@@ -9,7 +9,7 @@
 //! - It copies every vector: points here are row numbers, and the distance looks the vectors up. Queries are points
 //!   behind the last row.
 //! - Parallel insertion races: the first points can come to stand without any link, and no two runs are alike. Up to
-//!   [`SEQUENTIAL_ROWS`] rows go in one after the other; above, the first [`FIRST_ROWS`] do and the report says so.
+//!   [`SEQUENTIAL_ROWS`] rows go in one after the other; above, the first thousand do and the report says so.
 //! - It works on rayon's global pool in `parallel_insert`, `parallel_search` and when it is dropped: the first two are
 //!   not used, and it is dropped inside the pool of the caller.
 //! - Whatever panics in it becomes an error.
