@@ -1,0 +1,4 @@
+//! Parquet in and out, against its own promises.
+
+mod parts;
+mod samples;
