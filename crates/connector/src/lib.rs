@@ -7,6 +7,7 @@
 
 pub mod connector;
 pub mod error;
+pub mod job;
 pub mod locator;
 pub mod loss;
 pub mod mapping;
@@ -17,6 +18,7 @@ pub mod split;
 
 pub use connector::{Capabilities, CollectionInfo, Connector, Count, CreateOptions, OpenOptions, Registry, Score};
 pub use error::{Error, ErrorKind, Result};
+pub use job::Job;
 pub use locator::Locator;
 pub use loss::{Grade, Loss};
 pub use mapping::Mapping;

@@ -1,7 +1,9 @@
 //! A directory that becomes the output by one rename.
 //!
 //! Work happens in `NAME.partial/`, held by one process at a time through a lock file beside it; [`Staging::publish`]
-//! syncs it, renames it to `NAME` and syncs the parent. Invariant: whatever has the final name is whole.
+//! syncs it, renames it to `NAME` and syncs the parent. Invariant: whatever has the final name is whole. The run's own
+//! notes in `NAME.partial/job/` leave by one rename to `NAME.partial.job/` just
+//! before, and come back if the run is interrupted right there.
 //!
 //! [`Scratch`] is the opposite: a directory that is gone when the run is.
 
@@ -11,6 +13,9 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::{DurableFile, sync_dir};
 use crate::error::StorageError;
+
+/// Folder of the staging directory for the run's own notes; never part of the output.
+pub const JOB_DIR: &str = "job";
 
 /// An output directory under construction.
 #[derive(Debug)]
@@ -37,6 +42,7 @@ impl Staging {
             return Err(StorageError::new("create", &target, io::Error::from(io::ErrorKind::AlreadyExists)));
         }
         fs::create_dir_all(&partial).map_err(|e| StorageError::new("create", &partial, e))?;
+        rename_if_present(&with_suffix(&partial, ".job"), &partial.join(JOB_DIR))?;
         Ok(Staging { target, partial, lock_path, _lock: lock })
     }
 
@@ -65,14 +71,22 @@ impl Staging {
 
     /// Removes a file or folder below the staging directory, if it is there.
     pub fn remove(&self, name: &str) -> Result<(), StorageError> {
+        self.remove_path(Path::new(name))
+    }
+
+    /// Like [`Staging::remove`], for names that need not be UTF-8.
+    pub fn remove_path(&self, name: &Path) -> Result<(), StorageError> {
         remove_tree(&self.partial.join(name))
     }
 
-    /// Syncs every folder, renames the directory to its final name and makes the name durable.
+    /// Sets the notes aside, syncs every folder, renames the directory to its final name and makes the name durable.
     pub fn publish(self) -> Result<PathBuf, StorageError> {
+        let notes = with_suffix(&self.partial, ".job");
+        rename_if_present(&self.partial.join(JOB_DIR), &notes)?;
         sync_tree(&self.partial)?;
         fs::rename(&self.partial, &self.target).map_err(|e| StorageError::new("rename", &self.target, e))?;
         sync_dir(self.target.parent().unwrap_or(Path::new(".")))?;
+        remove_tree(&notes)?;
         remove_tree(&self.lock_path)?;
         Ok(self.target)
     }
@@ -148,6 +162,13 @@ fn lock(path: &Path) -> Result<File, StorageError> {
             Err(StorageError::new("lock", path, busy))
         }
         Err(TryLockError::Error(e)) => Err(StorageError::new("lock", path, e)),
+    }
+}
+
+fn rename_if_present(from: &Path, to: &Path) -> Result<(), StorageError> {
+    match fs::rename(from, to) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::new("rename", from, e)),
+        _ => Ok(()),
     }
 }
 
