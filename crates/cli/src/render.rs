@@ -1,6 +1,5 @@
 //! Reports as text for people, or as one JSON document. Nothing is computed here.
 
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use serde::Serialize;
@@ -12,6 +11,13 @@ use tranship_toolkit::migrate::{CollectionReport, MigrateReport, proof_class};
 use tranship_toolkit::plan::PlanReport;
 use tranship_toolkit::verify::VerifyReport;
 use tranship_verify::{ArchiveReport, CompareReport};
+
+/// Appends one formatted line.
+macro_rules! line {
+    ($text:expr, $($part:tt)*) => {
+        $text.push_str(&(format!($($part)*) + "\n"))
+    };
+}
 
 /// Prints text; a closed pipe ends the process with success.
 pub fn to_stdout(text: &str) {
@@ -65,17 +71,17 @@ pub fn is_broken_pipe(error: &Error) -> bool {
 pub fn migrated(report: &CollectionReport) -> String {
     let mut text = format!("{}\n", report.collection);
     for step in &report.steps {
-        let _ = writeln!(text, "  {:<8} {}", step.name, step.outcome);
+        line!(text, "  {:<8} {}", step.name, step.outcome);
     }
     losses(&mut text, &report.losses);
-    report.notes.iter().for_each(|note| drop(writeln!(text, "  note     {note}")));
+    report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
     match report.ready {
         true => {
-            let _ = writeln!(text, "  READY TO LOAD: bash {}/load.sh", report.bundle.display());
+            line!(text, "  READY TO LOAD: bash {}/load.sh", report.bundle.display());
         }
         false => {
-            let _ = writeln!(text, "  NOT READY");
-            report.reasons.iter().for_each(|reason| drop(writeln!(text, "    because  {reason}")));
+            line!(text, "  NOT READY");
+            report.reasons.iter().for_each(|reason| line!(text, "    because  {reason}"));
         }
     }
     text
@@ -92,7 +98,7 @@ pub fn migration_total(report: &MigrateReport) -> String {
 
 fn losses(text: &mut String, losses: &[Loss]) {
     for loss in losses {
-        let _ = writeln!(text, "  loss     {} ({}): {}: {} becomes {}", loss.code, grade(loss.grade), loss.path, loss.from, loss.to);
+        line!(text, "  loss     {} ({}): {}: {} becomes {}", loss.code, grade(loss.grade), loss.path, loss.from, loss.to);
     }
 }
 
@@ -111,25 +117,25 @@ pub fn inspected(report: &InspectReport) -> String {
     let mut text = format!("{} ({})\n", report.source, report.connector);
     for collection in &report.collections {
         let info = &collection.info;
-        let _ = writeln!(text, "{}", info.name);
+        line!(text, "{}", info.name);
         let count = match info.records {
             Count::Exact(count) => format!("{count} (exact)"),
             Count::UpTo(count) => format!("at most {count}"),
             Count::Unknown => "unknown; --full counts them".to_owned(),
         };
-        let _ = writeln!(text, "  records    {count}");
+        line!(text, "  records    {count}");
         for vector in &info.schema.vectors {
             let name = if vector.name.is_empty() { "vector" } else { &vector.name };
             let dim = vector.dim.map_or("no dimensions yet".to_owned(), |dim| format!("{dim} x {:?}", vector.element).to_lowercase());
             let metric = vector.metric.map_or("no metric", |metric| metric.name());
             let index = vector.index.as_ref().and_then(|index| serde_json::to_string(index).ok()).unwrap_or_else(|| "no index".to_owned());
-            let _ = writeln!(text, "  {name:<10} {dim}, {metric}, {index}");
+            line!(text, "  {name:<10} {dim}, {metric}, {index}");
         }
-        info.producer.iter().for_each(|producer| drop(writeln!(text, "  producer   {producer}")));
+        info.producer.iter().for_each(|producer| line!(text, "  producer   {producer}"));
         if let Some(full) = &collection.full {
             let shown = |count: Option<u64>| count.map_or("unknown".to_owned(), |count| count.to_string());
             let ledger = full.ledger;
-            let _ = writeln!(
+            line!(
                 text,
                 "  rows       {} raw = {} live + {} deleted + {} superseded",
                 shown(ledger.raw),
@@ -137,8 +143,8 @@ pub fn inspected(report: &InspectReport) -> String {
                 ledger.deleted,
                 ledger.superseded
             );
-            let _ = writeln!(text, "  digest     {}", full.fingerprint.digest);
-            full.notes.iter().for_each(|note| drop(writeln!(text, "  note       {note}")));
+            line!(text, "  digest     {}", full.fingerprint.digest);
+            full.notes.iter().for_each(|note| line!(text, "  note       {note}"));
         }
     }
     text
@@ -148,14 +154,14 @@ pub fn inspected(report: &InspectReport) -> String {
 pub fn planned(report: &PlanReport) -> String {
     let shown = |count: Option<u64>| count.map_or("unknown".to_owned(), |count| count.to_string());
     let mut text = format!("{}\n", report.schema.name);
-    let _ = writeln!(text, "  records  {}", shown(report.records));
-    let _ = writeln!(text, "  source   {} bytes in {} splits", report.source_bytes, shown(report.splits));
-    let _ = writeln!(text, "  memory   {} MiB per split, {} at once", report.memory_per_split_bytes >> 20, report.parallel_splits);
+    line!(text, "  records  {}", shown(report.records));
+    line!(text, "  source   {} bytes in {} splits", report.source_bytes, shown(report.splits));
+    line!(text, "  memory   {} MiB per split, {} at once", report.memory_per_split_bytes >> 20, report.parallel_splits);
     losses(&mut text, &report.losses);
     if !report.needs_consent.is_empty() {
-        let _ = writeln!(text, "  consent  {}", report.needs_consent.iter().map(|c| format!("--allow-loss {c}")).collect::<Vec<_>>().join(" "));
+        line!(text, "  consent  {}", report.needs_consent.iter().map(|c| format!("--allow-loss {c}")).collect::<Vec<_>>().join(" "));
     }
-    report.notes.iter().for_each(|note| drop(writeln!(text, "  note     {note}")));
+    report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
     text
 }
 
@@ -172,7 +178,7 @@ pub fn converted(report: &ConvertReport) -> String {
         report.target
     );
     losses(&mut text, &report.losses);
-    report.notes.iter().for_each(|note| drop(writeln!(text, "  note     {note}")));
+    report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
     text
 }
 
@@ -186,13 +192,13 @@ pub fn verified(report: &VerifyReport) -> String {
 
 fn verified_archive(report: &ArchiveReport) -> String {
     let mut text = String::new();
-    report.faults.iter().for_each(|fault| drop(writeln!(text, "! {fault}")));
+    report.faults.iter().for_each(|fault| line!(text, "! {fault}"));
     if report.faults.is_empty() {
         let read = if report.files_read > 0 { format!(", {} of {} files read", report.files_read, report.files) } else { String::new() };
-        let _ = writeln!(text, "WHOLE at level {:?}: {}, {} records{read}, digest {}", report.level, report.collection, report.records, report.fingerprint);
-        let _ = writeln!(text, "not proven: {}", report.level.leaves_open());
+        line!(text, "WHOLE at level {:?}: {}, {} records{read}, digest {}", report.level, report.collection, report.records, report.fingerprint);
+        line!(text, "not proven: {}", report.level.leaves_open());
     } else {
-        let _ = writeln!(text, "DAMAGED: {} faults", report.faults.len());
+        line!(text, "DAMAGED: {} faults", report.faults.len());
     }
     text
 }
@@ -205,32 +211,32 @@ fn verified_sets(report: &CompareReport) -> String {
         let id = difference.namespace.as_ref().map_or(difference.id.clone(), |namespace| format!("{namespace}/{}", difference.id));
         for field in &difference.fields {
             let note = field.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
-            let _ = writeln!(text, "* {id} {}: {} -> {}{note}", field.field, field.a, field.b);
+            line!(text, "* {id} {}: {} -> {}{note}", field.field, field.a, field.b);
         }
     }
     let unnamed = report.changed.saturating_sub(report.differences.len() as u64);
     if unnamed > 0 {
-        let _ = writeln!(text, "* and {unnamed} more changed records");
+        line!(text, "* and {unnamed} more changed records");
     }
     for (component, count) in &report.changed_by_component {
-        let _ = writeln!(text, "  {count} records differ in {component}");
+        line!(text, "  {count} records differ in {component}");
     }
     match report.equal {
-        true => drop(writeln!(text, "EQUAL: {} records, {}", report.a.records, proof_class(report))),
-        false => drop(writeln!(
+        true => line!(text, "EQUAL: {} records, {}", report.a.records, proof_class(report)),
+        false => line!(
             text,
             "DIFFERENT: {} records in A, {} in B; {} missing, {} extra, {} changed",
             report.a.records, report.b.records, report.missing, report.extra, report.changed
-        )),
+        ),
     }
     text
 }
 
 fn listed(text: &mut String, mark: &str, count: u64, ids: &[String], what: &str) {
-    ids.iter().for_each(|id| drop(writeln!(text, "{mark} {id} {what}")));
+    ids.iter().for_each(|id| line!(text, "{mark} {id} {what}"));
     let more = count.saturating_sub(ids.len() as u64);
     if more > 0 {
-        let _ = writeln!(text, "{mark} and {more} more {what}");
+        line!(text, "{mark} and {more} more {what}");
     }
 }
 
@@ -239,9 +245,9 @@ pub fn connectors(rows: &[ConnectorRow]) -> String {
     let mut text = String::new();
     for row in rows {
         let c = row.capabilities;
-        let _ = writeln!(text, "{:<8} {}", row.name, row.about);
+        line!(text, "{:<8} {}", row.name, row.about);
         let lines = [("reads", c.reads), ("writes", c.writes), ("vectors", c.vectors), ("ids", c.ids), ("metadata", c.metadata), ("proven", c.proven_with)];
-        lines.iter().filter(|(_, value)| !value.is_empty()).for_each(|(name, value)| drop(writeln!(text, "  {name:<9} {value}")));
+        lines.iter().filter(|(_, value)| !value.is_empty()).for_each(|(name, value)| line!(text, "  {name:<9} {value}"));
     }
     text
 }

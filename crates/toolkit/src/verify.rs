@@ -88,8 +88,7 @@ fn both(options: &VerifyOptions, b: &str, settings: &Settings<'_>) -> Result<Com
     };
     let mut tolerances = mapping.as_ref().map(|mapping| mapping.tolerance.clone()).unwrap_or_default();
     if let Some(tolerance) = options.tolerance {
-        let vectors = prepared_a.schema().stored_vectors();
-        vectors.for_each(|vector| drop(tolerances.insert(vector.name.clone(), tolerance)));
+        tolerances.extend(prepared_a.schema().stored_vectors().map(|vector| (vector.name.clone(), tolerance)));
     }
     let side_a = Side::new(&opened_a.label, &*prepared_a, form_a);
     let side_b = Side::new(&opened_b.label, &*prepared_b, form_b);
