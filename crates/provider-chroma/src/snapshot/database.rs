@@ -192,8 +192,9 @@ fn check_lock(path: &Path, allowed: bool, notes: &mut Vec<String>) -> Result<()>
 }
 
 fn changing(path: &Path) -> Error {
-    Error::new(ErrorKind::Changing, format!("{} is being written to: its database holds a lock", path.display()))
-        .hint("stop the Chroma process, or copy the directory while it is stopped; --allow-inconsistent reads it anyway")
+    Error::new(ErrorKind::Changing, format!("{} is being written to: its database holds a lock", path.display())).hint(
+        "stop the Chroma process, or copy the directory while it is stopped; --allow-inconsistent reads it anyway",
+    )
 }
 
 fn is_busy(code: ErrorCode) -> bool {
@@ -254,7 +255,8 @@ fn failure(path: &Path, error: rusqlite::Error) -> Error {
         Some(ErrorCode::TooBig) => Error::limit(format!("{shown} holds a text or vector beyond the limit"))
             .hint("raise the limit on the bytes of one record"),
         Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            Error::new(ErrorKind::Io, format!("cannot read {shown}")).hint("check the permissions of the file and its folders")
+            Error::new(ErrorKind::Io, format!("cannot read {shown}"))
+                .hint("check the permissions of the file and its folders")
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             Error::damaged(format!("{shown} is damaged")).hint(DAMAGE_HINT)

@@ -132,10 +132,7 @@ impl Index {
         if let Some(Node::Int(dim)) = fields.get("dimensionality")
             && usize::try_from(dim) != Ok(self.vectors.dim())
         {
-            return Err(torn(
-                file.path(),
-                format_args!("says {dim} dimensions, header.bin {}", self.vectors.dim()),
-            ));
+            return Err(torn(file.path(), format_args!("says {dim} dimensions, header.bin {}", self.vectors.dim())));
         }
         let mut given: Vec<u64> = labels.entries.iter().map(|entry| entry.label).collect();
         given.sort_unstable();
@@ -152,7 +149,8 @@ impl Index {
     /// Reads every record's label, sorted, and compares a sample of the vectors with the declared metric.
     pub fn labels(&self, metric: Metric) -> Result<Vec<LabelAt>> {
         let mut labels = Vec::with_capacity(self.vectors.len() as usize);
-        let mut lengths = LengthCheck { index: self, metric, seen: 0, unit: 0, every: (self.vectors.len() / SAMPLE).max(1) };
+        let mut lengths =
+            LengthCheck { index: self, metric, seen: 0, unit: 0, every: (self.vectors.len() / SAMPLE).max(1) };
         let failure = self.vectors.scan(|record| {
             labels.push(LabelAt { label: record.label, number: record.number as u32, deleted: record.deleted });
             match lengths.look_at(&record) {
@@ -259,7 +257,9 @@ impl LengthCheck<'_> {
         let declared = self.metric.name();
         Err(contradiction(
             self.index,
-            format_args!("{declared}, but every stored vector has length 1 and length.bin holds other lengths, as under cosine"),
+            format_args!(
+                "{declared}, but every stored vector has length 1 and length.bin holds other lengths, as under cosine"
+            ),
         ))
     }
 }
@@ -294,4 +294,3 @@ fn contradiction(index: &Index, what: impl std::fmt::Display) -> Error {
         .with("file", index.vectors.path().display())
         .hint("check hnsw:space in segment_metadata and collection_metadata, and schema_str and config_json_str in collections, against what the application asked for")
 }
-

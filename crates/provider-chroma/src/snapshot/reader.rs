@@ -82,7 +82,8 @@ impl<'a> Reader<'a> {
         let mut arrays = arrays.as_mut().map(|arrays| Merged::new(database, arrays, range)).transpose()?;
         let mut vectors = VectorReader { prepared, queued: cached(database, connection, VECTOR)?, scratch };
         while let Some((row, rest)) = rows.split_first() {
-            let found = ids.next().map_err(|e| database.failed(e))?.filter(|r| r.get(0).is_ok_and(|id: i64| id == row.row_id));
+            let found =
+                ids.next().map_err(|e| database.failed(e))?.filter(|r| r.get(0).is_ok_and(|id: i64| id == row.row_id));
             let found = found.ok_or_else(|| changed(database, row))?;
             assembler.clear();
             scalars.take(row.row_id, |r| assembler.add_scalar(r))?;

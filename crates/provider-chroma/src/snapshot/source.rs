@@ -85,7 +85,8 @@ impl Source for ChromaSource {
     fn prepare<'a>(&'a self, context: &PrepareContext<'_>) -> Result<Box<dyn Prepared + 'a>> {
         let collection = &self.collection;
         let spec = self.schema.vectors.first();
-        let metric = spec.and_then(|spec| spec.metric).ok_or_else(|| Error::bug("a Chroma collection without metric"))?;
+        let metric =
+            spec.and_then(|spec| spec.metric).ok_or_else(|| Error::bug("a Chroma collection without metric"))?;
         let limits = &self.options.limits;
         let index = Index::open(&self.database.root, &collection.vector_segment, metric, limits)?;
         let dim = spec.and_then(|spec| spec.dim);

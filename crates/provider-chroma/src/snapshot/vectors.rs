@@ -219,12 +219,7 @@ impl Locator<'_> {
         ))
     }
 
-    fn replay(
-        &self,
-        from: i64,
-        base: &Base,
-        located: &mut Located,
-    ) -> Result<HashMap<u128, Change>> {
+    fn replay(&self, from: i64, base: &Base, located: &mut Located) -> Result<HashMap<u128, Change>> {
         let sql = format!(
             "SELECT seq_id, operation, id, vector IS NOT NULL FROM embeddings_queue WHERE {QUEUE_ROWS} ORDER BY seq_id"
         );
@@ -249,9 +244,9 @@ impl Locator<'_> {
                 (3, _, _) => None,
                 (4, place, _) => place,
                 _ => {
-                    return Err(self
-                        .database
-                        .damaged(format_args!("has an unknown operation {operation} in embeddings_queue row {seq_id}")));
+                    return Err(self.database.damaged(format_args!(
+                        "has an unknown operation {operation} in embeddings_queue row {seq_id}"
+                    )));
                 }
             };
             if has_vector {
@@ -261,12 +256,7 @@ impl Locator<'_> {
         Ok(changes)
     }
 
-    fn join(
-        &self,
-        base: &mut Base,
-        changes: &mut HashMap<u128, Change>,
-        located: &mut Located,
-    ) -> Result<()> {
+    fn join(&self, base: &mut Base, changes: &mut HashMap<u128, Change>, located: &mut Located) -> Result<()> {
         let mut without = Examples::default();
         let mut twice = Examples::default();
         let mut statement =
@@ -385,7 +375,9 @@ impl std::fmt::Display for Examples {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.first.is_empty() {
             true => write!(f, "{}", self.count),
-            false => write!(f, "{} ({}{})", self.count, self.first.join(", "), if self.count > 5 { ", .." } else { "" }),
+            false => {
+                write!(f, "{} ({}{})", self.count, self.first.join(", "), if self.count > 5 { ", .." } else { "" })
+            }
         }
     }
 }
