@@ -160,7 +160,7 @@ impl Reader<'_> {
                 id: row.get(0)?,
                 name: row.get(1)?,
                 shown_name: row.get(1)?,
-                dimension: row.get::<_, Option<u32>>(2)?.map(|dim| dim as usize),
+                dimension: row.get::<_, Option<u32>>(2)?.map(|dim| dim as usize).filter(|dim| *dim > 0),
                 config: row.get(3)?,
                 schema: row.get(4)?,
                 tenant: row.get::<_, Option<String>>(5)?.unwrap_or_default(),

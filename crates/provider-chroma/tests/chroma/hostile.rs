@@ -169,6 +169,28 @@ fn nan_in_the_index_is_a_reject_with_its_place() {
 }
 
 #[test]
+fn a_cosine_vector_of_nan_is_a_reject_and_a_wrong_length_is_an_error() {
+    let dump = dump("chroma-0.4.24");
+    let data = segment_file(&dump.root, "cos64", "data_level0.bin");
+    let lengths = segment_file(&dump.root, "cos64", "length.bin");
+    let write = |path: &Path, at: usize, value: f32| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        fs::write(path, bytes).unwrap();
+    };
+    let original = fs::read(&lengths).unwrap();
+    let live = (0..3000).find(|n| fs::read(&data).unwrap()[n * 396 + 2] & 1 == 0).unwrap();
+    write(&data, live * 396 + 132, f32::NAN);
+    write(&lengths, live * 4, f32::NAN);
+    let outcome = read(&dump.root, "cos64").unwrap();
+    assert!(outcome.rejects.len() <= 1 && outcome.records.len() + outcome.rejects.len() == 2751);
+    fs::write(&lengths, original).unwrap();
+    write(&lengths, (live + 1) * 4, -1.0);
+    let error = read(&dump.root, "cos64").unwrap_err().to_string();
+    assert!(error.contains(&format!("length.bin gives record {} the length -1", live + 1)), "{error}");
+}
+
+#[test]
 fn views_and_strange_segment_names_are_never_followed() {
     let view = dump("chroma-1.5.9");
     execute(

@@ -205,6 +205,21 @@ fn collections_of_the_same_name_are_told_apart_by_tenant_and_database() {
 }
 
 #[test]
+fn dimensions_are_found_where_the_catalogue_has_none() {
+    let dump = dump("chroma-1.5.9");
+    let expected = ["l2_32", "tiny"].map(|name| read(&dump.root, name).unwrap().records);
+    for none in ["NULL", "0"] {
+        execute(&dump.root, &format!("UPDATE collections SET dimension = {none}"));
+        assert!(["l2_32", "tiny"].map(|name| read(&dump.root, name).unwrap().records) == expected);
+    }
+    execute(&dump.root, "UPDATE embeddings_queue SET vector = x'00' WHERE vector IS NOT NULL");
+    let outcome = read(&dump.root, "tiny").unwrap();
+    assert_eq!((outcome.records.len(), outcome.rejects.len()), (0, 2));
+    execute(&dump.root, "UPDATE collections SET dimension = 4000000000");
+    assert_eq!(read(&dump.root, "tiny").unwrap_err().kind(), ErrorKind::Limit);
+}
+
+#[test]
 fn too_little_memory_is_a_limit_that_names_what_would_do() {
     let dump = dump("chroma-1.5.9");
     let error = read_with(&dump.root, &options("l2_32"), 1 << 20, 1 << 20).unwrap_err();
