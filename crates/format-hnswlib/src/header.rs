@@ -69,7 +69,10 @@ impl HnswHeader {
     pub fn read_plain(file: &InputFile, limits: &Limits) -> Result<Self> {
         let mut bytes = [0; PLAIN_BYTES as usize];
         if file.len() < PLAIN_BYTES {
-            return Err(wrong(file.path(), format_args!("{} bytes long, its header alone has {PLAIN_BYTES}", file.len())));
+            return Err(wrong(
+                file.path(),
+                format_args!("{} bytes long, its header alone has {PLAIN_BYTES}", file.len()),
+            ));
         }
         file.read_exact_at(0, &mut bytes)?;
         Self::parse(Fields { bytes: &bytes }, file.path(), limits)

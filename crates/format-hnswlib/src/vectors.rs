@@ -134,6 +134,7 @@ impl VectorFile {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 
@@ -158,7 +159,7 @@ mod tests {
     }
 
     fn open(header: &[u8], data: &[u8]) -> Result<VectorFile> {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         std::fs::write(dir.path().join("header.bin"), header).unwrap();
         std::fs::write(dir.path().join("data_level0.bin"), data).unwrap();
         let file = |name| InputFile::open(&dir.path().join(name)).unwrap();
@@ -192,7 +193,8 @@ mod tests {
         let file = InputFile::open(&dir.path().join("index.bin")).unwrap();
         let file = VectorFile::open_plain(file, &Limits::default()).unwrap();
         assert_eq!((file.len(), file.dim(), file.header().m), (2, 2, 2));
-        let labels: Option<u64> = file.scan(|r| if r.deleted { ControlFlow::Break(r.label) } else { ControlFlow::Continue(()) }).unwrap();
+        let labels: Option<u64> =
+            file.scan(|r| if r.deleted { ControlFlow::Break(r.label) } else { ControlFlow::Continue(()) }).unwrap();
         assert_eq!(labels, Some(9));
     }
 

@@ -229,7 +229,10 @@ mod tests {
 
     #[test]
     fn a_configuration_of_1_x_counts_where_there_is_no_schema() {
-        for config in [r#"{"hnsw":{"space":"ip","max_neighbors":32}}"#, r#"{"vector_index":{"hnsw":{"space":"ip","max_neighbors":32}}}"#] {
+        for config in [
+            r#"{"hnsw":{"space":"ip","max_neighbors":32}}"#,
+            r#"{"vector_index":{"hnsw":{"space":"ip","max_neighbors":32}}}"#,
+        ] {
             let found = find(None, Some(config), json!({"hnsw:space": "cosine"}), json!({}));
             assert_eq!(found.index(), IndexSpec::Hnsw { m: 32, ef_construction: 100, ef_search: Some(10) });
             assert_eq!(found.metric().unwrap(), Metric::Dot);
@@ -238,7 +241,9 @@ mod tests {
 
     #[test]
     fn floats_stay_floats() {
-        for (value, text) in [(1.0, "1.0"), (-0.0, "-0.0"), (0.1, "0.1"), (f64::INFINITY, r#"{"$float":"inf"}"#), (f64::NAN, "null")] {
+        for (value, text) in
+            [(1.0, "1.0"), (-0.0, "-0.0"), (0.1, "0.1"), (f64::INFINITY, r#"{"$float":"inf"}"#), (f64::NAN, "null")]
+        {
             let mut out = Vec::new();
             append_float(value, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), text);

@@ -37,11 +37,7 @@ const OLD_FILES: [&str; 2] = ["chroma-collections.parquet", "chroma-embeddings.p
 
 /// Recognises a directory by `chroma.sqlite3`, or by the Parquet files of Chroma 0.3.
 pub fn probe(path: &Path) -> Option<Score> {
-    if is_database(path) || path.join(DATABASE).is_file() {
-        Some(95)
-    } else {
-        is_old(path).then_some(90)
-    }
+    if is_database(path) || path.join(DATABASE).is_file() { Some(95) } else { is_old(path).then_some(90) }
 }
 
 /// The collections of a directory, with exact counts.

@@ -180,7 +180,8 @@ impl<R: Read> Machine<R> {
 
     fn line_literal(&mut self, opcode: u8) -> Result<()> {
         let line = self.input.line(MAX_LINE)?;
-        let value = literal::parse(opcode, &line, &mut self.store).ok_or_else(|| self.bad("a literal is malformed or beyond 64 bits"))?;
+        let value = literal::parse(opcode, &line, &mut self.store)
+            .ok_or_else(|| self.bad("a literal is malformed or beyond 64 bits"))?;
         self.push(value)
     }
 
@@ -361,11 +362,7 @@ impl<R: Read> Machine<R> {
 
     fn mark(&mut self) -> Result<()> {
         self.count_item()?;
-        self.marks.push(Mark {
-            stack: self.stack.len(),
-            texts: self.store.texts(),
-            memo_writes: self.memo_writes,
-        });
+        self.marks.push(Mark { stack: self.stack.len(), texts: self.store.texts(), memo_writes: self.memo_writes });
         Ok(())
     }
 

@@ -276,7 +276,6 @@ impl<'a> Object<'a> {
     }
 }
 
-
 impl<'a> Node<'a> {
     /// The dict that this node is, or that is its state.
     pub fn fields(self) -> Result<Dict<'a>> {

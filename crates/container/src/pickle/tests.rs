@@ -67,13 +67,17 @@ fn mixed_values_of_old_and_new_protocols_are_decoded() {
 
 #[test]
 fn protocol_0_literals_are_decoded() {
-    assert_eq!(text_of(b"(I1\nI01\nL5L\nF2.5\nV\\u00e4x\nS'a\\x41\\n'\nt.", &[]), "(1,true,5,2.5,'\u{e4}x',b[97, 65, 10])");
+    assert_eq!(
+        text_of(b"(I1\nI01\nL5L\nF2.5\nV\\u00e4x\nS'a\\x41\\n'\nt.", &[]),
+        "(1,true,5,2.5,'\u{e4}x',b[97, 65, 10])"
+    );
     assert_eq!(text_of(b"(dp0\nVa\np1\nI2\ns.", &[]), "{'a':2}");
 }
 
 #[test]
 fn an_instance_is_inert_data() {
-    let counter = bytes("80049528000000000000008c0b636f6c6c656374696f6e73948c07436f756e7465729493947d948c0161944b0273859452942e");
+    let counter =
+        bytes("80049528000000000000008c0b636f6c6c656374696f6e73948c07436f756e7465729493947d948c0161944b0273859452942e");
     assert_eq!(text_of(&counter, &["collections.Counter"]), "collections.Counter({'a':2})None");
     assert_eq!(text_of(b"cmod\nThing\n)\x81}(Vx\nI1\nub.", &["mod.Thing"]), "mod.Thing(){'x':1}");
     assert_eq!(text_of(b"(imod\nThing\n}b.", &["mod.Thing"]), "mod.Thing(){}");
@@ -151,8 +155,31 @@ fn bombs_end_in_a_named_limit() {
 #[test]
 fn stack_underflow_and_wrong_targets_are_errors() {
     for pickle in [
-        &b"."[..], b"0.", b"a.", b"Na.", b"NNa.", b"NNNs.", b"(NNu.", b"}(Nu.", b"t.", b"1.", b"Nb.", b"NNR.", b"h\x05.", b"\x93.", b"NN\x93.",
-        b"(0(NNNe.", b"\x80\x09.", b"\xff.", b"In\n.", b"Sx\n.", b"X\x01\x00\x00\x00\xff.", b"}(d", b"N(Nd.", b"(o.", b"(No.",
+        &b"."[..],
+        b"0.",
+        b"a.",
+        b"Na.",
+        b"NNa.",
+        b"NNNs.",
+        b"(NNu.",
+        b"}(Nu.",
+        b"t.",
+        b"1.",
+        b"Nb.",
+        b"NNR.",
+        b"h\x05.",
+        b"\x93.",
+        b"NN\x93.",
+        b"(0(NNNe.",
+        b"\x80\x09.",
+        b"\xff.",
+        b"In\n.",
+        b"Sx\n.",
+        b"X\x01\x00\x00\x00\xff.",
+        b"}(d",
+        b"N(Nd.",
+        b"(o.",
+        b"(No.",
     ] {
         assert!(failure(pickle).starts_with("the pickle is damaged: "), "{pickle:?}");
     }
@@ -174,16 +201,15 @@ fn entries_that_the_visitor_takes_cost_nothing() {
     pickle.extend(b"X\x03\x00\x00\x00sumK\x07u.");
     let tight = Bounds { max_items: 1_000_000, max_memory_bytes: 256 << 10 };
     let mut seen = 0i64;
-    let decoded = decode(&pickle[..], pickle.len() as u64, &[], tight, &mut |name, key, value| {
-        match (name, key, value) {
+    let decoded =
+        decode(&pickle[..], pickle.len() as u64, &[], tight, &mut |name, key, value| match (name, key, value) {
             ("ids", Node::Text(id), Node::Int(label)) => {
                 assert_eq!(id.parse(), Ok(label));
                 seen += label;
                 Ok(Keep::No)
             }
             _ => Ok(Keep::Yes),
-        }
-    });
+        });
     let decoded = decoded.unwrap();
     assert_eq!(seen, 100 * 499_500);
     assert_eq!(shown(decoded.root()), "{'ids':{},'sum':7}");

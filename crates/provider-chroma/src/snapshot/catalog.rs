@@ -88,9 +88,7 @@ impl Catalog {
     /// The collection that the user means.
     pub fn choose(&self, options: &OpenOptions) -> Result<&Collection> {
         let found = match &options.collection {
-            Some(wanted) => {
-                self.collections.iter().find(|c| c.shown_name == *wanted || c.full_name() == *wanted)
-            }
+            Some(wanted) => self.collections.iter().find(|c| c.shown_name == *wanted || c.full_name() == *wanted),
             None if self.collections.len() == 1 => self.collections.first(),
             None => None,
         };
@@ -162,7 +160,7 @@ impl Reader<'_> {
                 id: row.get(0)?,
                 name: row.get(1)?,
                 shown_name: row.get(1)?,
-                dimension: row.get::<_, Option<u32>>(2)?.map(|dim| dim as usize),
+                dimension: row.get::<_, Option<u32>>(2)?.map(|dim| dim as usize).filter(|dim| *dim > 0),
                 config: row.get(3)?,
                 schema: row.get(4)?,
                 tenant: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
@@ -178,15 +176,17 @@ impl Reader<'_> {
     }
 
     fn complete(&self, mut collection: Collection) -> Result<Collection> {
-        let segments = self.all("SELECT id, type, scope FROM segments WHERE collection = ?1", &[&collection.id], |row| {
-            Ok(Segment { id: row.get(0)?, kind: row.get(1)?, scope: row.get(2)? })
-        })?;
+        let segments =
+            self.all("SELECT id, type, scope FROM segments WHERE collection = ?1", &[&collection.id], |row| {
+                Ok(Segment { id: row.get(0)?, kind: row.get(1)?, scope: row.get(2)? })
+            })?;
         collection.vector_segment = self.segment(&collection, &segments, "VECTOR", &[PERSISTED, IN_MEMORY])?;
         collection.metadata_segment = self.segment(&collection, &segments, "METADATA", &[METADATA])?;
         collection.metadata = self.metadata("collection_metadata", "collection_id", &collection.id)?;
         collection.segment_metadata = self.metadata("segment_metadata", "segment_id", &collection.vector_segment)?;
-        collection.records =
-            self.one("SELECT count(*) FROM embeddings WHERE segment_id = ?1", &[&collection.metadata_segment])?.unsigned_abs();
+        collection.records = self
+            .one("SELECT count(*) FROM embeddings WHERE segment_id = ?1", &[&collection.metadata_segment])?
+            .unsigned_abs();
         Ok(collection)
     }
 
@@ -195,9 +195,10 @@ impl Reader<'_> {
         let mut of_scope = segments.iter().filter(|segment| segment.scope == scope);
         let (Some(segment), None) = (of_scope.next(), of_scope.next()) else {
             let count = segments.iter().filter(|segment| segment.scope == scope).count();
-            return Err(self
-                .database
-                .damaged(format_args!("gives collection `{}` {count} segments of scope {scope}, not one", owner.name)));
+            return Err(self.database.damaged(format_args!(
+                "gives collection `{}` {count} segments of scope {scope}, not one",
+                owner.name
+            )));
         };
         if !kinds.contains(&segment.kind.as_str()) {
             return Err(Error::not_recognised(format!(

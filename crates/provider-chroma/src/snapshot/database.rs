@@ -13,7 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tranship_connector::{Error, ErrorKind, OpenOptions, Result};
-use tranship_storage::{InputFile, Scratch};
+use tranship_storage::{InputFile, Limits, Scratch};
 
 /// Name of the database file.
 pub const DATABASE: &str = "chroma.sqlite3";
@@ -32,7 +32,7 @@ pub struct Database {
     /// The database file of the source.
     path: PathBuf,
     uri: String,
-    max_value_bytes: i32,
+    limits: Limits,
     /// The private copy, removed with this.
     _copy: Option<Scratch>,
 }
@@ -68,7 +68,7 @@ impl Database {
             notes,
             path,
             uri: uri(&opened, "mode=ro&immutable=1"),
-            max_value_bytes: i32::try_from(options.limits.max_line_bytes).unwrap_or(i32::MAX),
+            limits: options.limits.clone(),
             _copy: copy,
         };
         database.check_tables()?;
@@ -78,9 +78,23 @@ impl Database {
     /// A connection of its own, for one thread.
     pub fn connect(&self) -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let max_value_bytes = i32::try_from(self.limits.max_line_bytes).unwrap_or(i32::MAX);
         Connection::open_with_flags(&self.uri, flags)
-            .and_then(|connection| harden(&connection, self.max_value_bytes).map(|()| connection))
+            .and_then(|connection| harden(&connection, max_value_bytes).map(|()| connection))
             .map_err(|error| self.failed(error))
+    }
+
+    /// Checks a number of dimensions that the database claims.
+    pub fn check_dim(&self, dim: usize) -> Result<usize> {
+        if dim <= self.limits.max_dim {
+            return Ok(dim);
+        }
+        Err(Error::limit(format!(
+            "{} claims vectors of {dim} dimensions, the limit is {}",
+            self.path.display(),
+            self.limits.max_dim
+        ))
+        .hint("if the vectors really are that long, raise the limit"))
     }
 
     /// The database file and whatever lies beside it.
@@ -97,7 +111,7 @@ impl Database {
             return Ok(BTreeSet::new());
         }
         let statement = connection.prepare(&format!("SELECT * FROM {table} LIMIT 0")).map_err(|e| self.failed(e))?;
-        Ok(statement.column_names().into_iter().map(str::to_owned).collect())
+        Ok(statement.column_names().map(str::to_owned).collect())
     }
 
     /// What a failed statement means for the user.
@@ -192,8 +206,9 @@ fn check_lock(path: &Path, allowed: bool, notes: &mut Vec<String>) -> Result<()>
 }
 
 fn changing(path: &Path) -> Error {
-    Error::new(ErrorKind::Changing, format!("{} is being written to: its database holds a lock", path.display()))
-        .hint("stop the Chroma process, or copy the directory while it is stopped; --allow-inconsistent reads it anyway")
+    Error::new(ErrorKind::Changing, format!("{} is being written to: its database holds a lock", path.display())).hint(
+        "stop the Chroma process, or copy the directory while it is stopped; --allow-inconsistent reads it anyway",
+    )
 }
 
 fn is_busy(code: ErrorCode) -> bool {
@@ -254,7 +269,8 @@ fn failure(path: &Path, error: rusqlite::Error) -> Error {
         Some(ErrorCode::TooBig) => Error::limit(format!("{shown} holds a text or vector beyond the limit"))
             .hint("raise the limit on the bytes of one record"),
         Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            Error::new(ErrorKind::Io, format!("cannot read {shown}")).hint("check the permissions of the file and its folders")
+            Error::new(ErrorKind::Io, format!("cannot read {shown}"))
+                .hint("check the permissions of the file and its folders")
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             Error::damaged(format!("{shown} is damaged")).hint(DAMAGE_HINT)

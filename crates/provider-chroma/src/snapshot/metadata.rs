@@ -72,7 +72,8 @@ impl Assembler {
         }
         let keys = &self.keys;
         self.entries.sort_by(|a, b| keys[a.key.clone()].cmp(&keys[b.key.clone()]));
-        if let Some(pair) = self.entries.windows(2).find(|pair| keys[pair[0].key.clone()] == keys[pair[1].key.clone()]) {
+        if let Some(pair) = self.entries.windows(2).find(|pair| keys[pair[0].key.clone()] == keys[pair[1].key.clone()])
+        {
             return Err(format!("metadata key {:?} stands twice", &keys[pair[0].key.clone()]));
         }
         for (position, entry) in self.entries.iter().enumerate() {

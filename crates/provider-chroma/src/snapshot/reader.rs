@@ -69,58 +69,65 @@ impl<'a> Reader<'a> {
     /// Reads records until the batch is full or the split is done.
     fn fill(&mut self) -> Result<()> {
         let Reader { prepared, connection, queries, rows, builder, assembler, scratch, rejects } = self;
-        let database = prepared.database;
+        let (database, connection) = (prepared.database, &*connection);
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         let range = (first.row_id, last.row_id);
         let mut ids = cached(database, connection, IDS)?;
-        let mut ids = ids
-            .query(params![range.0, range.1, prepared.collection.metadata_segment])
-            .map_err(|e| database.failed(e))?;
+        let ids = ids.query(params![range.0, range.1, prepared.collection.metadata_segment]);
+        let mut ids = ids.map_err(|error| database.failed(error))?;
         let mut scalars = cached(database, connection, &queries.scalars)?;
         let mut scalars = Merged::new(database, &mut scalars, range)?;
         let mut arrays = queries.arrays.as_deref().map(|sql| cached(database, connection, sql)).transpose()?;
         let mut arrays = arrays.as_mut().map(|arrays| Merged::new(database, arrays, range)).transpose()?;
         let mut vectors = VectorReader { prepared, queued: cached(database, connection, VECTOR)?, scratch };
         while let Some((row, rest)) = rows.split_first() {
-            let found = ids.next().map_err(|e| database.failed(e))?.filter(|r| r.get(0).is_ok_and(|id: i64| id == row.row_id));
-            let found = found.ok_or_else(|| changed(database, row))?;
-            assembler.clear();
-            scalars.take(row.row_id, |r| assembler.add_scalar(r))?;
-            if let Some(arrays) = &mut arrays {
-                arrays.take(row.row_id, |r| assembler.add_element(r))?;
-            }
-            let id = match found.get_ref(1) {
-                Ok(ValueRef::Text(bytes)) => std::str::from_utf8(bytes).map_err(|_| "the id is not valid UTF-8"),
-                _ => Err("the id is no text"),
-            };
             *rows = rest;
-            let outcome = id.map_err(str::to_owned).and_then(|id| Ok((id, assembler.finish()?)));
-            let problem = match outcome {
-                Ok((id, assembled)) => {
-                    let text = RowText {
-                        id,
-                        id_kind: IdKind::Text,
-                        namespace: None,
-                        document: assembled.document,
-                        metadata: assembled.metadata,
-                    };
-                    match vectors.append(row.place, builder)? {
-                        Ok(()) => builder.finish_row(text).err().map(|fault| fault.to_string()),
-                        Err(problem) => Some(problem),
-                    }
-                }
-                Err(problem) => Some(problem),
-            };
-            if let Some(reason) = problem {
+            let record = ids.next().map_err(|error| database.failed(error))?;
+            let record = record.filter(|record| record.get(0).is_ok_and(|id: i64| id == row.row_id));
+            let id = id_of(record.ok_or_else(|| changed(database, row))?);
+            assembler.clear();
+            scalars.take(row.row_id, |value| assembler.add_scalar(value))?;
+            if let Some(arrays) = &mut arrays {
+                arrays.take(row.row_id, |value| assembler.add_element(value))?;
+            }
+            if let Err(reason) = append(row, id, assembler, &mut vectors, builder)? {
                 builder.rollback();
-                let place = vectors.describe(row);
-                rejects.reject(Reject { place, id: id.ok().map(str::to_owned), reason, record: None })?;
+                let id = id.ok().map(str::to_owned);
+                rejects.reject(Reject { place: vectors.describe(row), id, reason, record: None })?;
             }
             if builder.bytes() >= BATCH_BYTES {
                 break;
             }
         }
         Ok(())
+    }
+}
+
+/// Completes one record in the batch, or says why it must be rejected.
+fn append(
+    row: &RowAt,
+    id: std::result::Result<&str, &str>,
+    assembler: &mut Assembler,
+    vectors: &mut VectorReader<'_>,
+    builder: &mut BatchBuilder,
+) -> Result<Appended> {
+    let (id, assembled) = match (id, assembler.finish()) {
+        (Ok(id), Ok(assembled)) => (id, assembled),
+        (Err(reason), _) => return Ok(Err(reason.to_owned())),
+        (_, Err(reason)) => return Ok(Err(reason)),
+    };
+    if let Err(reason) = vectors.append(row.place, builder)? {
+        return Ok(Err(reason));
+    }
+    let (metadata, document) = (assembled.metadata, assembled.document);
+    let text = RowText { id, id_kind: IdKind::Text, namespace: None, document, metadata };
+    Ok(builder.finish_row(text).map_err(|fault| fault.to_string()))
+}
+
+fn id_of<'r>(record: &'r rusqlite::Row<'_>) -> std::result::Result<&'r str, &'static str> {
+    match record.get_ref(1) {
+        Ok(ValueRef::Text(bytes)) => std::str::from_utf8(bytes).map_err(|_| "the id is not valid UTF-8"),
+        _ => Err("the id is no text"),
     }
 }
 
@@ -178,7 +185,7 @@ impl<'s> Merged<'s> {
     }
 }
 
-/// A vector is in the open record, or there is a reason to reject it.
+/// What was wanted is in the open record, or there is a reason to reject it.
 type Appended = std::result::Result<(), String>;
 
 /// Fetches vectors from index or queue.
@@ -214,7 +221,7 @@ impl VectorReader<'_> {
             return Ok(Err(format!("the queued vector has the encoding {encoding:?}, only FLOAT32 is known")));
         }
         let dim = self.prepared.schema.vectors.first().and_then(|spec| spec.dim).unwrap_or(0);
-        if bytes.len() != 4 * dim {
+        if dim == 0 || bytes.len() != 4 * dim {
             return Ok(Err(format!("the queued vector has {} bytes, {dim} dimensions have {}", bytes.len(), 4 * dim)));
         }
         let values = bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value));

@@ -63,6 +63,23 @@ impl ChromaSource {
         Ok(ChromaSource { database, collection, schema, options: options.clone(), row_bytes: catalog.row_bytes, notes })
     }
 
+    /// The schema with the dimensions that the index has, which must be the catalogue's if that knows any.
+    fn final_schema(&self, index: Option<&Index>) -> Result<CollectionSchema> {
+        let mut schema = self.schema.clone();
+        if let (Some(index), Some(spec)) = (index, schema.vectors.first_mut()) {
+            let found = index.vectors.dim();
+            match spec.dim.replace(found) {
+                Some(dim) if dim != found => {
+                    let header = index.vectors.path().with_file_name("header.bin");
+                    let what = format_args!("has vectors of {found} dimensions, the collection has {dim}");
+                    return Err(torn(&header, what));
+                }
+                _ => {}
+            }
+        }
+        Ok(schema)
+    }
+
     fn files(&self) -> Vec<(PathBuf, String)> {
         let named = |path: PathBuf| {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -85,18 +102,11 @@ impl Source for ChromaSource {
     fn prepare<'a>(&'a self, context: &PrepareContext<'_>) -> Result<Box<dyn Prepared + 'a>> {
         let collection = &self.collection;
         let spec = self.schema.vectors.first();
-        let metric = spec.and_then(|spec| spec.metric).ok_or_else(|| Error::bug("a Chroma collection without metric"))?;
+        let metric =
+            spec.and_then(|spec| spec.metric).ok_or_else(|| Error::bug("a Chroma collection without metric"))?;
         let limits = &self.options.limits;
         let index = Index::open(&self.database.root, &collection.vector_segment, metric, limits)?;
-        let dim = spec.and_then(|spec| spec.dim);
-        if let (Some(index), Some(dim)) = (&index, dim)
-            && index.vectors.dim() != dim
-        {
-            return Err(torn(
-                &self.database.root.join(&collection.vector_segment).join("header.bin"),
-                format_args!("has vectors of {} dimensions, the collection has {dim}", index.vectors.dim()),
-            ));
-        }
+        let schema = self.final_schema(index.as_ref())?;
         let connection = self.database.connect()?;
         let locator = Locator {
             database: &self.database,
@@ -108,13 +118,13 @@ impl Source for ChromaSource {
             memory_bytes: context.memory_bytes,
         };
         let mut located = locator.locate()?;
-        let row_bytes = self.row_bytes + self.schema.dense_row_bytes() as u64;
+        let row_bytes = self.row_bytes + schema.dense_row_bytes() as u64;
         let rows_per_split = (context.split_bytes / row_bytes.max(1)).clamp(1, SPLIT_ROWS) as usize;
         let notes = self.notes.iter().cloned().chain(located.notes.drain(..)).collect();
         Ok(Box::new(PreparedCollection {
             database: &self.database,
             collection,
-            schema: Arc::new(self.schema.clone()),
+            schema: Arc::new(schema),
             index,
             located,
             notes,
@@ -174,6 +184,7 @@ pub fn schema_of(database: &Database, catalog: &Catalog, collection: &Collection
         Some(dim) => Some(dim),
         None => queued_dim(database, collection)?,
     };
+    let dim = dim.map(|dim| database.check_dim(dim)).transpose()?;
     let mut schema = CollectionSchema::new(collection.name.clone());
     schema.vectors = vec![VectorSpec {
         name: String::new(),

@@ -121,10 +121,12 @@ impl Locator<'_> {
             return Err(self.missing_segment());
         }
         let mut located = Located::default();
-        self.charge(vector_seq.unwrap_or(-1))?;
+        self.charge(0)?;
         let (mut base, pickled_seq) = self.read_index()?;
         let replay_from = vector_seq.or(pickled_seq).unwrap_or(-1);
-        self.check_lag(replay_from, &mut located.notes)?;
+        let (queued, last_write) = self.queued(replay_from)?;
+        self.charge(queued)?;
+        self.check_lag(last_write.unwrap_or(replay_from), &mut located.notes)?;
         let mut changes = self.replay(replay_from, &base, &mut located)?;
         self.join(&mut base, &mut changes, &mut located)?;
         let index_records = self.index.map_or(0, |index| index.vectors.len());
@@ -160,9 +162,8 @@ impl Locator<'_> {
         .hint("copy the whole directory, with its folders, not only chroma.sqlite3")
     }
 
-    /// Refuses a state that would outgrow the budget, before any of it is built.
-    fn charge(&self, replay_from: i64) -> Result<()> {
-        let queued = self.queued(replay_from)?.0;
+    /// Refuses a state that would outgrow the budget, before it is built: the index first, then with `queued` rows.
+    fn charge(&self, queued: u64) -> Result<()> {
         let index = self.index.map_or(0, Index::memory_bytes);
         let needed = (4 << 20) + index + 136 * queued + 16 * self.collection.records;
         if needed <= self.memory_bytes {
@@ -200,8 +201,7 @@ impl Locator<'_> {
     }
 
     /// Ids and metadata are read from their tables as they are, so those must have seen every write.
-    fn check_lag(&self, replay_from: i64, notes: &mut Vec<String>) -> Result<()> {
-        let last_write = self.queued(replay_from)?.1.unwrap_or(replay_from);
+    fn check_lag(&self, last_write: i64, notes: &mut Vec<String>) -> Result<()> {
         let seen = self.max_seq_id(&self.collection.metadata_segment)?.unwrap_or(-1);
         if seen >= last_write {
             return Ok(());
@@ -219,12 +219,7 @@ impl Locator<'_> {
         ))
     }
 
-    fn replay(
-        &self,
-        from: i64,
-        base: &Base,
-        located: &mut Located,
-    ) -> Result<HashMap<u128, Change>> {
+    fn replay(&self, from: i64, base: &Base, located: &mut Located) -> Result<HashMap<u128, Change>> {
         let sql = format!(
             "SELECT seq_id, operation, id, vector IS NOT NULL FROM embeddings_queue WHERE {QUEUE_ROWS} ORDER BY seq_id"
         );
@@ -249,9 +244,9 @@ impl Locator<'_> {
                 (3, _, _) => None,
                 (4, place, _) => place,
                 _ => {
-                    return Err(self
-                        .database
-                        .damaged(format_args!("has an unknown operation {operation} in embeddings_queue row {seq_id}")));
+                    return Err(self.database.damaged(format_args!(
+                        "has an unknown operation {operation} in embeddings_queue row {seq_id}"
+                    )));
                 }
             };
             if has_vector {
@@ -261,12 +256,7 @@ impl Locator<'_> {
         Ok(changes)
     }
 
-    fn join(
-        &self,
-        base: &mut Base,
-        changes: &mut HashMap<u128, Change>,
-        located: &mut Located,
-    ) -> Result<()> {
+    fn join(&self, base: &mut Base, changes: &mut HashMap<u128, Change>, located: &mut Located) -> Result<()> {
         let mut without = Examples::default();
         let mut twice = Examples::default();
         let mut statement =
@@ -385,7 +375,9 @@ impl std::fmt::Display for Examples {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.first.is_empty() {
             true => write!(f, "{}", self.count),
-            false => write!(f, "{} ({}{})", self.count, self.first.join(", "), if self.count > 5 { ", .." } else { "" }),
+            false => {
+                write!(f, "{} ({}{})", self.count, self.first.join(", "), if self.count > 5 { ", .." } else { "" })
+            }
         }
     }
 }

@@ -156,7 +156,8 @@ fn take(batch: &arrow_array::RecordBatch, schema: &CollectionSchema, records: &m
 /// The UUID of a collection's segment directory, or of another thing in `segments`.
 pub fn segment(root: &Path, collection: &str, scope: &str) -> String {
     let connection = rusqlite::Connection::open(root.join("chroma.sqlite3")).unwrap();
-    let sql = "SELECT s.id FROM segments s JOIN collections c ON s.collection = c.id WHERE c.name = ?1 AND s.scope = ?2";
+    let sql =
+        "SELECT s.id FROM segments s JOIN collections c ON s.collection = c.id WHERE c.name = ?1 AND s.scope = ?2";
     connection.query_row(sql, [collection, scope], |row| row.get(0)).unwrap()
 }
 
@@ -164,6 +165,8 @@ pub fn segment_file(root: &Path, collection: &str, file: &str) -> PathBuf {
     root.join(segment(root, collection, "VECTOR")).join(file)
 }
 
+/// Changes the database by hand. Chroma's own foreign keys name tables that do not exist.
 pub fn execute(root: &Path, sql: &str) {
-    rusqlite::Connection::open(root.join("chroma.sqlite3")).unwrap().execute_batch(sql).unwrap();
+    let connection = rusqlite::Connection::open(root.join("chroma.sqlite3")).unwrap();
+    connection.execute_batch(&format!("PRAGMA foreign_keys = OFF; {sql}")).unwrap();
 }
