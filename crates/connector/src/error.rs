@@ -155,6 +155,12 @@ impl Error {
         &self.context
     }
 
+    /// True if the reader of our standard output has gone away, which the command line takes for success.
+    pub fn is_broken_pipe(&self) -> bool {
+        let cause = self.source.as_deref().and_then(|source| source.downcast_ref::<io::Error>());
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// The next step.
     pub fn next_step(&self) -> Option<&str> {
         self.hint.as_deref()

@@ -114,9 +114,9 @@ pub fn canonical_column(column: &ArrayRef, wanted: &Field, first_row: u64) -> Re
             let children = fields
                 .iter()
                 .map(|field| {
-                    let child = pair.column_by_name(field.name()).ok_or_else(|| {
-                        fault(format!("column `{}` has no child `{}`", wanted.name(), field.name()))
-                    })?;
+                    let child = pair
+                        .column_by_name(field.name())
+                        .ok_or_else(|| fault(format!("column `{}` has no child `{}`", wanted.name(), field.name())))?;
                     canonical_child(child, field, pair.nulls(), wanted.name(), first_row)
                 })
                 .collect::<Result<Vec<_>, Fault>>()?;

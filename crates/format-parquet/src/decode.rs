@@ -240,8 +240,11 @@ fn check_envelope(path: &Path, limits: &Limits) -> Result<u64> {
         return Err(damaged(path, reason).with("byte", file.len() - 8));
     }
     if footer > limits.max_page_bytes as u64 {
-        return Err(Error::limit(format!("the footer is {footer} bytes, more than {} are not read", limits.max_page_bytes))
-            .with("file", path.display()));
+        return Err(Error::limit(format!(
+            "the footer is {footer} bytes, more than {} are not read",
+            limits.max_page_bytes
+        ))
+        .with("file", path.display()));
     }
     Ok(file.len())
 }

@@ -31,7 +31,11 @@ pub fn not_supported(path: &Path, reason: impl std::fmt::Display) -> Error {
 }
 
 /// Runs foreign code over foreign bytes of `path`: a panic in there is damage of the file, not of the run.
-pub fn guarded<T, E: std::fmt::Display>(path: &Path, what: &str, run: impl FnOnce() -> Result<T, E>) -> Result<T, Error> {
+pub fn guarded<T, E: std::fmt::Display>(
+    path: &Path,
+    what: &str,
+    run: impl FnOnce() -> Result<T, E>,
+) -> Result<T, Error> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(damaged(path, format!("cannot read the {what}: {error}"))),

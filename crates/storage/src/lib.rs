@@ -14,6 +14,7 @@ pub mod identity;
 pub mod input;
 pub mod limits;
 pub mod spill;
+pub mod staged_file;
 pub mod staging;
 pub mod stream;
 
@@ -23,5 +24,6 @@ pub use identity::{FileIdentity, SourceIdentity};
 pub use input::InputFile;
 pub use limits::Limits;
 pub use spill::Spill;
+pub use staged_file::StagedFile;
 pub use staging::{Scratch, Staging};
-pub use stream::{Compression, open_stream};
+pub use stream::{Compression, Compressor, open_stream};

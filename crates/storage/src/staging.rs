@@ -152,7 +152,7 @@ fn without_trailing_slash(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
-fn lock(path: &Path) -> Result<File, StorageError> {
+pub(crate) fn lock(path: &Path) -> Result<File, StorageError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
     let file = file.map_err(|e| StorageError::new("create", path, e))?;
     match file.try_lock() {
@@ -172,7 +172,7 @@ fn rename_if_present(from: &Path, to: &Path) -> Result<(), StorageError> {
     }
 }
 
-fn remove_tree(path: &Path) -> Result<(), StorageError> {
+pub(crate) fn remove_tree(path: &Path) -> Result<(), StorageError> {
     let removed = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

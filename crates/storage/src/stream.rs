@@ -1,10 +1,11 @@
-//! Sequential input: a file or standard input, decompressed by what its first bytes say.
+//! Sequential input and output: a file or standard input, decompressed by what its first bytes say.
 //!
 //! Invariant: the compression is recognised by magic, never by name; a damaged or truncated frame is an error of the
-//! reader, never an early end. zstd and gzip inputs may consist of several frames or members.
+//! reader, never an early end. zstd and gzip inputs may consist of several frames or members; what [`Compressor`] makes
+//! are whole frames and members, so that outputs can be put one after another.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use crate::error::StorageError;
@@ -26,6 +27,15 @@ impl Compression {
         match head {
             [0x1f, 0x8b, ..] => Compression::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+            _ => Compression::None,
+        }
+    }
+
+    /// The compression that the name of an output asks for.
+    pub fn by_name(path: &Path) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("gz") => Compression::Gzip,
+            Some("zst") => Compression::Zstd,
             _ => Compression::None,
         }
     }
@@ -62,4 +72,54 @@ pub fn open_stream(path: &Path) -> Result<Box<dyn Read + Send>, StorageError> {
             Box::new(decoder)
         }
     })
+}
+
+/// Compresses into memory: one zstd frame with checksum, one gzip member without time or name, or the bytes as they are.
+pub enum Compressor {
+    /// Plain bytes.
+    Plain(Vec<u8>),
+    /// A gzip member.
+    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+    /// A zstd frame.
+    Zstd(zstd::Encoder<'static, Vec<u8>>),
+}
+
+impl Compressor {
+    /// A compressor of this kind. The same bytes in the same writes give the same bytes out.
+    pub fn new(compression: Compression) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Compressor::Plain(Vec::new()),
+            Compression::Gzip => {
+                Compressor::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default()))
+            }
+            Compression::Zstd => {
+                let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
+                encoder.include_checksum(true)?;
+                Compressor::Zstd(encoder)
+            }
+        })
+    }
+
+    /// Completes the frame or member.
+    pub fn finish(self) -> io::Result<Vec<u8>> {
+        match self {
+            Compressor::Plain(bytes) => Ok(bytes),
+            Compressor::Gzip(encoder) => encoder.finish(),
+            Compressor::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl Write for Compressor {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Compressor::Plain(bytes) => bytes.write(buffer),
+            Compressor::Gzip(encoder) => encoder.write(buffer),
+            Compressor::Zstd(encoder) => encoder.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -1,0 +1,90 @@
+//! Generic JSON lines, in and out: one object per line, plain or as `.gz` or `.zst`, also from and to a pipe.
+//!
+//! ```text
+//! {"id": 7 | "a", "namespace"?: "n", "vector": [..], "metadata"?: {..}, "document"?: ".."}
+//! {"id": .., "vectors": {"dense": [..], "sparse": {"indices": [..], "values": [..]}, "multi": [[..], ..]}, ..}
+//! ```
+//!
+//! Invariant: a record that is written and read back has the same vector bits, ids, texts and metadata text. Numbers
+//! in vectors are read to the nearest `f32` and written as the shortest decimal that reads back.
+
+pub mod decode;
+pub mod encode;
+pub mod infer;
+pub mod line;
+pub mod record;
+pub mod sink;
+pub mod source;
+pub mod split;
+
+use std::io::Read;
+use std::path::Path;
+
+use tranship_connector::{
+    Capabilities, CollectionInfo, Connector, Count, CreateOptions, Locator, OpenOptions, Result, Score, Sink, Source,
+};
+use tranship_storage::open_stream;
+
+pub use decode::RecordDecoder;
+pub use encode::RowEncoder;
+pub use record::Keys;
+pub use sink::JsonlSink;
+pub use source::JsonlSource;
+
+/// Generic JSON lines.
+pub static CONNECTOR: Connector = Connector {
+    name: "jsonl",
+    about: "JSON lines: id, vector or vectors, metadata, document",
+    extensions: &["jsonl", "ndjson", "jsonl.gz", "jsonl.zst", "ndjson.gz", "ndjson.zst"],
+    capabilities: Capabilities {
+        reads: "files, .gz, .zst, standard input",
+        writes: "files, .gz, .zst, standard output",
+        vectors: "f32 dense, named, sparse, multi",
+        ids: "integers of any size, text",
+        metadata: "any JSON object, verbatim",
+        several_collections: false,
+        proven_with: "serde_json, Python json",
+    },
+    probe,
+    list: Some(list),
+    open: Some(open),
+    create: Some(create),
+};
+
+fn probe(path: &Path) -> Option<Score> {
+    if path == Path::new("-") {
+        return Some(50);
+    }
+    let name = path.file_name()?.to_string_lossy().to_lowercase();
+    let named = CONNECTOR.extensions.iter().any(|extension| name.ends_with(&format!(".{extension}")));
+    if !path.is_file() {
+        return None;
+    }
+    match (first_character(path), named) {
+        (Some(b'{'), true) => Some(80),
+        (_, true) => Some(30),
+        (Some(b'{'), false) => Some(10),
+        _ => None,
+    }
+}
+
+/// The first character that is neither white space nor a byte order mark.
+fn first_character(path: &Path) -> Option<u8> {
+    let mut head = Vec::with_capacity(256);
+    open_stream(path).ok()?.take(256).read_to_end(&mut head).ok()?;
+    line::without_bom(&head).iter().copied().find(|byte| !byte.is_ascii_whitespace())
+}
+
+fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>> {
+    let source = JsonlSource::open(&locator.path, options)?;
+    let schema = source.schema().clone();
+    Ok(vec![CollectionInfo { name: schema.name.clone(), records: Count::Unknown, schema, producer: None }])
+}
+
+fn open(locator: &Locator, options: &OpenOptions) -> Result<Box<dyn Source>> {
+    Ok(Box::new(JsonlSource::open(&locator.path, options)?))
+}
+
+fn create(locator: &Locator, _options: &CreateOptions) -> Result<Box<dyn Sink>> {
+    Ok(Box::new(JsonlSink::new(&locator.path)))
+}
