@@ -20,6 +20,7 @@
 mod encode;
 mod manifest;
 mod pages;
+mod plan;
 mod points;
 mod scripts;
 mod sink;

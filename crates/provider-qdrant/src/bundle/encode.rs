@@ -104,6 +104,11 @@ impl PointEncoder {
         if let Some((key, _)) = entries.iter().find(|(key, _)| self.is_reserved(key)) {
             return Err(self.reserved_key(id, key));
         }
+        if depth(text) > dialect::MAX_DEPTH {
+            let max = dialect::MAX_DEPTH;
+            return Err(Error::limit(format!("the metadata of record `{id}` nests deeper than {max} levels"))
+                .hint("flatten it, or set the record aside"));
+        }
         if entries.is_empty() {
             return Ok(());
         }
@@ -255,6 +260,26 @@ fn numbers_survive(text: &str) -> bool {
     true
 }
 
+/// How deep brackets nest in a JSON text.
+fn depth(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth, mut deepest) = (0, 0usize, 0);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at = after_string(bytes, at);
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+        at += 1;
+    }
+    deepest
+}
+
 fn after_string(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(byte) = bytes.get(at) {
@@ -276,6 +301,11 @@ mod tests {
         assert!(numbers_survive(r#"{"a":[1,2.5,"1e999 \" 99999999999999999999"],"b":null}"#));
         assert!(!numbers_survive(r#"["x",{"y":99999999999999999999}]"#));
         assert!(!numbers_survive("997833.0085806655"));
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_strings() {
+        assert_eq!(depth(r#"{"a":[{"[[[\"[":1}],"b":[]}"#), 3);
     }
 
     #[test]

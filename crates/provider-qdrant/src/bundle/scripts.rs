@@ -133,8 +133,7 @@ fn percent_encode(name: &str) -> String {
     out
 }
 
-const STEPS: &str = "\
-    export QDRANT_URL=http://127.0.0.1:6333   # and QDRANT_API_KEY, if the server wants one
+const STEPS: &str = "    export QDRANT_URL=http://127.0.0.1:6333   # and QDRANT_API_KEY, if the server wants one
     bash load.sh                              # creates the collection, loads it, then switches indexing on
     bash check.sh                             # counts, scrolls everything back, compares: GO or NO-GO
     bash undo.sh                              # takes it back

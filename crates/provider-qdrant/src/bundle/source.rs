@@ -39,6 +39,11 @@ impl BundleSource {
     /// Opens a bundle: checks the manifest and the mapping.
     pub fn open(root: &Path, options: &OpenOptions) -> Result<Self> {
         let path = root.join(MANIFEST);
+        if !path.is_file() {
+            return Err(Error::damaged("the bundle has no MANIFEST.json, which is written last")
+                .with("file", path.display())
+                .hint("copy the bundle again, or write it anew from the source"));
+        }
         let limit = options.limits.max_page_bytes as u64;
         let manifest = Manifest::from_bytes(&read_whole(&path, limit)?, &path)?;
         let entry = manifest.files.get(MAPPING).ok_or_else(|| {

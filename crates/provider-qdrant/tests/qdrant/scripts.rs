@@ -38,6 +38,7 @@ impl Server {
 
     fn run(&self, bundle: &Path, script: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         Command::new("bash")
+            .current_dir(bundle.parent().unwrap())
             .arg(bundle.join(script))
             .args(arguments)
             .env("QDRANT_URL", &self.url)
@@ -197,12 +198,13 @@ fn check_says_go_or_no_go() {
     let collection = dense(Metric::Dot);
     let bundle = bundle(dir.path(), &collection);
     let server = Server::start(dir.path(), 0, "");
-    assert_eq!(code(&server.run(&bundle, "load.sh", &[], &[])), 0);
+    assert_eq!(code(&server.run(&bundle, "load.sh", &[], &[("STATE_DIR", "marks")])), 0);
     for (verify, wanted, word) in [(0, 0, "GO:"), (1, 1, "NO-GO"), (11, 2, "could not compare")] {
         let checked = server.run(&bundle, "check.sh", &["chroma:./db"], &[("TRANSHIP", &stub(dir.path(), verify))]);
         assert_eq!(code(&checked), wanted, "{}", talk(&checked));
         assert!(talk(&checked).contains(word), "{}", talk(&checked));
     }
+    assert!(dir.path().join("marks/server").is_file());
     let arguments = fs::read_to_string(dir.path().join("arguments")).unwrap();
     let wanted = format!("verify chroma:./db qdrant:{0}/pages --mapping {0}/mapping.json\n", bundle.display());
     assert_eq!(arguments, wanted);

@@ -15,6 +15,7 @@ pages=${PAGES:-$here/pages}
 page_points=${PAGE_POINTS:-@PAGE_POINTS@}
 tranship=${TRANSHIP:-tranship}
 source=${1:-qdrant:$here}
+records=@ROWS@
 wrong=0
 
 # count BODY: the exact number of points that it asks for
@@ -33,13 +34,13 @@ compare() {
   fi
 }
 
-if [ ! -e "$here/schema.json" ] && [ @ROWS@ -eq 0 ]; then
+if [ ! -e "$here/schema.json" ] && [ "$records" -eq 0 ]; then
   say "GO: the collection is empty and has no dimensions; there is nothing to compare"
   exit 0
 fi
 
 found=$(count '{"exact":true}')
-compare points @ROWS@ "$found"
+compare points "$records" "$found"
 while IFS=$'\t' read -r wanted name body <&3; do
   found=$(count "$body")
   compare "namespace $name" "$wanted" "$found"

@@ -11,6 +11,10 @@
 # RETRIES, RETRY_SECONDS, REQUEST_SECONDS   patience: 8 tries, first pause 1 s, 900 s for one request
 @COMMON@
 state=${STATE_DIR:-$here/.loaded}
+case $state in
+  /*) ;;
+  *) state=$PWD/$state ;;
+esac
 bodies=@BODIES@
 cd "$here"
 
