@@ -98,7 +98,7 @@ pub fn migration_total(report: &MigrateReport) -> String {
 
 fn losses(text: &mut String, losses: &[Loss]) {
     for loss in losses {
-        line!(text, "  loss     {} ({}): {}: {} becomes {}", loss.code, grade(loss.grade), loss.path, loss.from, loss.to);
+        line!(text, "  loss     {} ({}): {}: {} -> {}", loss.code, grade(loss.grade), loss.path, loss.from, loss.to);
     }
 }
 
