@@ -8,6 +8,7 @@ pub fn registry() -> Registry {
         connectors: vec![
             &tranship_archive::CONNECTOR,
             &tranship_format_jsonl::CONNECTOR,
+            &tranship_format_parquet::CONNECTOR,
             &tranship_provider_chroma::CONNECTOR,
             &tranship_provider_qdrant::CONNECTOR,
         ],
