@@ -5,11 +5,13 @@
 //! applies to the source's records what cannot be undone. Invariant: for a target that keeps its promises,
 //! `undo(target) == project(source)`, bit for bit, or within [`Mapping::tolerance`] where the engine recomputes floats.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tranship_collection::batch::RowText;
 use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_collection::json::{self, Entries};
@@ -32,6 +34,10 @@ pub struct Mapping {
     /// Payload key that holds the namespace; only if the source has namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_key: Option<String>,
+    /// Payload key that holds, as JSON text, the metadata entries whose numbers the target would change; they take
+    /// the place of the entries of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact_key: Option<String>,
     /// Vectors that the target brings to unit length.
     pub normalised: Vec<String>,
     /// Vectors that may differ from the projection by the engine's own rounding: largest absolute difference of one
@@ -100,32 +106,28 @@ impl Mapping {
 
     fn undo_texts<'a>(&self, view: &BatchView<'a>, row: usize, text: &'a str) -> Result<Texts<'a>, Fault> {
         let mut texts = Texts::of(view, row);
-        let mut kept = Vec::with_capacity(text.len());
-        let mut found = false;
-        for (key, value) in Entries::parse(text)?.0 {
-            let reserved = self.reserved(&key).filter(|_| value.get().starts_with('"'));
-            let Some(place) = reserved else {
-                kept.push(if kept.is_empty() { b'{' } else { b',' });
-                json::append_string(&key, &mut kept);
-                kept.push(b':');
-                kept.extend_from_slice(value.get().as_bytes());
-                continue;
-            };
-            let value: String =
-                serde_json::from_str(value.get()).map_err(|e| Fault::BadJson { reason: e.to_string() })?;
-            found = true;
-            match place {
-                Reserved::Id => (texts.id, texts.id_kind) = (value.into(), IdKind::Text),
-                Reserved::Document => texts.document = Some(value.into()),
-                Reserved::Namespace => texts.namespace = Some(value.into()),
+        let entries = Entries::parse(text)?.0;
+        if !entries.iter().any(|(key, _)| self.reserved(key).is_some()) {
+            return Ok(texts);
+        }
+        let mut kept = Vec::with_capacity(entries.len());
+        let mut exact = String::new();
+        for (key, value) in entries {
+            match self.reserved(&key) {
+                Some(Reserved::Id) => (texts.id, texts.id_kind) = original_id(value.get())?,
+                Some(Reserved::Document) => match text_of(value.get())? {
+                    Some(document) => texts.document = Some(document.into()),
+                    None => kept.push((key, value)),
+                },
+                Some(Reserved::Namespace) => texts.namespace = text_of(value.get())?.map(Into::into),
+                Some(Reserved::Exact) => exact = text_of(value.get())?.unwrap_or_default(),
+                None => kept.push((key, value)),
             }
         }
-        if found {
-            texts.metadata = (!kept.is_empty()).then(|| {
-                kept.push(b'}');
-                String::from_utf8_lossy(&kept).into_owned().into()
-            });
+        if !exact.is_empty() {
+            replace_entries(&mut kept, Entries::parse(&exact)?.0);
         }
+        texts.metadata = object_text(&kept).map(Into::into);
         Ok(texts)
     }
 
@@ -134,6 +136,7 @@ impl Mapping {
             _ if key == self.id_key => Some(Reserved::Id),
             _ if key == self.document_key => Some(Reserved::Document),
             _ if Some(key) == self.namespace_key.as_deref() => Some(Reserved::Namespace),
+            _ if Some(key) == self.exact_key.as_deref() => Some(Reserved::Exact),
             _ => None,
         }
     }
@@ -143,15 +146,65 @@ enum Reserved {
     Id,
     Document,
     Namespace,
+    Exact,
+}
+
+/// The id under the reserved key: a text, an integer, or `{"integer":"digits"}` for one that the target cannot hold.
+fn original_id<'a>(value: &str) -> Result<(Cow<'a, str>, IdKind), Fault> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Large {
+        integer: String,
+    }
+    let bad = |e: serde_json::Error| Fault::BadJson { reason: format!("the original id {value}: {e}") };
+    match value.as_bytes().first() {
+        Some(b'"') => Ok((serde_json::from_str::<String>(value).map_err(bad)?.into(), IdKind::Text)),
+        Some(b'{') => Ok((serde_json::from_str::<Large>(value).map_err(bad)?.integer.into(), IdKind::Integer)),
+        _ => {
+            serde_json::from_str::<i128>(value).map_err(bad)?;
+            Ok((value.to_owned().into(), IdKind::Integer))
+        }
+    }
+}
+
+/// The text of a JSON string, `None` for any other value.
+fn text_of(value: &str) -> Result<Option<String>, Fault> {
+    if !value.starts_with('"') {
+        return Ok(None);
+    }
+    serde_json::from_str(value).map(Some).map_err(|e| Fault::BadJson { reason: e.to_string() })
+}
+
+fn replace_entries<'a>(kept: &mut [(Cow<'a, str>, &'a RawValue)], exact: Vec<(Cow<'a, str>, &'a RawValue)>) {
+    for (key, value) in exact {
+        if let Some(entry) = kept.iter_mut().find(|entry| entry.0 == key) {
+            entry.1 = value;
+        }
+    }
+}
+
+/// The object of `entries`; `None` if there are none.
+fn object_text(entries: &[(Cow<'_, str>, &RawValue)]) -> Option<String> {
+    let mut out = Vec::new();
+    for (key, value) in entries {
+        out.push(if out.is_empty() { b'{' } else { b',' });
+        json::append_string(key, &mut out);
+        out.push(b':');
+        out.extend_from_slice(value.get().as_bytes());
+    }
+    (!out.is_empty()).then(|| {
+        out.push(b'}');
+        String::from_utf8_lossy(&out).into_owned()
+    })
 }
 
 /// The texts of one record, borrowed from a batch or made anew.
 struct Texts<'a> {
-    id: std::borrow::Cow<'a, str>,
+    id: Cow<'a, str>,
     id_kind: IdKind,
-    namespace: Option<std::borrow::Cow<'a, str>>,
-    document: Option<std::borrow::Cow<'a, str>>,
-    metadata: Option<std::borrow::Cow<'a, str>>,
+    namespace: Option<Cow<'a, str>>,
+    document: Option<Cow<'a, str>>,
+    metadata: Option<Cow<'a, str>>,
 }
 
 impl<'a> Texts<'a> {
@@ -228,9 +281,11 @@ fn push_rows(out: &mut Vec<f32>, values: &[f32], normalise: bool, dim: usize) {
 }
 
 /// The factor that brings `row` to unit length; 1 for rows that are zero or already there, as Qdrant has it.
+///
+/// Summed in f64: engines add in lanes, and only the exact sum stays within one rounding of all of them at any `dim`.
 pub fn unit_scale(row: &[f32]) -> f32 {
-    let square: f32 = row.iter().map(|v| v * v).sum();
-    if square < f32::EPSILON || (square - 1.0).abs() <= 1e-6 { 1.0 } else { 1.0 / square.sqrt() }
+    let square: f64 = row.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+    if square < f64::from(f32::EPSILON) || (square - 1.0).abs() <= 1e-6 { 1.0 } else { (1.0 / square.sqrt()) as f32 }
 }
 
 #[cfg(test)]
@@ -244,7 +299,8 @@ mod tests {
             collection: "c".into(),
             id_key: "_id".into(),
             document_key: "document".into(),
-            namespace_key: None,
+            namespace_key: Some("_ns".into()),
+            exact_key: Some("_exact".into()),
             normalised: vec![String::new()],
             tolerance: BTreeMap::new(),
             losses: Vec::new(),
@@ -273,6 +329,28 @@ mod tests {
         assert_eq!((view.id(0), view.document(0), view.metadata(0)), ("one", Some("text"), Some(r#"{"a":1}"#)));
         let again = mapping().undo(&undone, &target).unwrap();
         assert_eq!(again, undone);
+    }
+
+    #[test]
+    fn undo_knows_integers_namespaces_and_entries_kept_as_text() {
+        let mut schema = CollectionSchema::new("c");
+        schema.vectors = vec![VectorSpec::dense("", 2)];
+        let payload = [
+            (r#"{"_id":-7,"_ns":"n","document":{"a":1}}"#, "-7", Some(r#"{"document":{"a":1}}"#)),
+            (r#"{"_id":{"integer":"99999999999999999999"},"_ns":"n"}"#, "99999999999999999999", None),
+            (
+                r#"{"a":1.5,"_exact":"{\"a\":1.50000000000000011}","b":[],"_id":1,"_ns":"n"}"#,
+                "1",
+                Some(r#"{"a":1.50000000000000011,"b":[]}"#),
+            ),
+        ];
+        for (given, id, metadata) in payload {
+            let undone = mapping().undo(&batch(&schema, "uuid", &[3.0, 4.0], Some(given)), &schema).unwrap();
+            let target = mapping().undone_schema(&schema);
+            let view = BatchView::new(&undone, &target).unwrap();
+            assert_eq!((view.id(0), view.id_kind(0), view.metadata(0)), (id, IdKind::Integer, metadata));
+            assert_eq!(view.namespace(0), Some("n"));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! piece of bytes that is appended to one output in split order. Nothing counts before `commit`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,12 @@ pub trait Sink: Send + Sync {
     /// Takes up or begins the output for this plan (canonical text) and returns the shards that an interrupted run
     /// has finished, by ordinal. A different plan is an error of kind plan changed.
     fn begin(&self, plan: &str, schema: &CollectionSchema) -> Result<BTreeMap<u64, ShardOutput>>;
+
+    /// Root of the unfinished output, where the run keeps its own files (`job/`, `data/rejects-*`) so that they
+    /// survive an interruption; `None` if the output is a single file or a stream, which cannot be resumed.
+    fn workdir(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// Memory that one open shard needs, bytes.
     fn shard_memory_bytes(&self, schema: &CollectionSchema) -> u64;

@@ -1,0 +1,263 @@
+"""Measures tranship beside its peers on seeded data; `cargo xtask bench` prepares what it needs and calls it.
+
+usage: python run.py --tranship BINARY --work DIR [NAME] [--rows N] [--dim D] [--rounds R] [--write]
+
+Each round runs every contender once, in an order that turns by one per round, on a source that is in the page cache; outputs go to the
+disk of DIR. Wall time, CPU time and peak resident memory are those of the child process (`wait4`); the tables show medians. Before any figure is
+shown, the output of every contender must agree with the facts of the source (rows, ids, documents, every bit of every vector). tranship syncs
+its output to disk and writes digests, a fingerprint and a manifest; the peers do none of these.
+
+--write renews docs/benchmarks.md; without it the tables are only printed. This process stays small on purpose: a child's peak memory begins
+with that of its parent.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DOCUMENT = os.path.join(os.path.dirname(HERE), "docs", "benchmarks.md")
+READ_BYTES = 1 << 22
+
+
+@dataclass
+class Run:
+    wall_s: float
+    cpu_s: float
+    rss_mb: float
+
+
+@dataclass
+class Contender:
+    name: str
+    command: list
+    output: str
+    runs: list = field(default_factory=list)
+    output_mb: float = 0.0
+
+    def median(self, figure):
+        return statistics.median(getattr(run, figure) for run in self.runs)
+
+
+@dataclass
+class Bench:
+    name: str
+    title: str
+    rows: int
+    dim: int
+    source: str
+    facts: dict
+    contenders: list
+
+
+def python(script, *arguments):
+    return [sys.executable, os.path.join(HERE, script), *map(str, arguments)]
+
+
+def run_quietly(command):
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def make_once(path, command):
+    """The facts file is written last, so without it the data is not whole."""
+    if not os.path.exists(f"{path}.facts.json"):
+        remove(path)
+        print(f"making {path}", file=sys.stderr)
+        run_quietly(command)
+    with open(f"{path}.facts.json", encoding="utf-8") as file:
+        return json.load(file)
+
+
+def jsonl_source(options, rows, dim):
+    path = os.path.join(options.work, f"{rows}x{dim}.jsonl")
+    return path, make_once(path, python("data_jsonl.py", path, "--rows", rows, "--dim", dim))
+
+
+def tranship(options, source, target):
+    return [options.tranship, "convert", source, target]
+
+
+def jsonl_archive(options):
+    rows, dim = options.rows or 200_000, options.dim or 768
+    source, facts = jsonl_source(options, rows, dim)
+    out = os.path.join(options.work, "out")
+    contenders = [
+        Contender("tranship", tranship(options, f"jsonl:{source}", f"archive:{out}.tranship"), f"{out}.tranship"),
+        Contender("DuckDB", python("peers/duckdb_jsonl_archive.py", source, f"{out}.duckdb.parquet"), f"{out}.duckdb.parquet"),
+        Contender("polars", python("peers/polars_jsonl_archive.py", source, f"{out}.polars.parquet"), f"{out}.polars.parquet"),
+    ]
+    return Bench("jsonl-archive", "JSONL -> archive", rows, dim, source, facts, contenders)
+
+
+def archive_jsonl(options):
+    rows, dim = options.rows or 200_000, options.dim or 768
+    lines, facts = jsonl_source(options, rows, dim)
+    source = os.path.join(options.work, f"{rows}x{dim}.tranship")
+    remove(source)
+    run_quietly(tranship(options, f"jsonl:{lines}", f"archive:{source}"))
+    out = os.path.join(options.work, "out")
+    contenders = [
+        Contender("tranship", tranship(options, f"archive:{source}", f"jsonl:{out}.tranship.jsonl"), f"{out}.tranship.jsonl"),
+        Contender("DuckDB", python("peers/duckdb_archive_jsonl.py", source, f"{out}.duckdb.jsonl"), f"{out}.duckdb.jsonl"),
+        Contender("polars", python("peers/polars_archive_jsonl.py", source, f"{out}.polars.jsonl"), f"{out}.polars.jsonl"),
+    ]
+    return Bench("archive-jsonl", "archive -> JSONL", rows, dim, source, facts, contenders)
+
+
+def chroma_archive(options):
+    rows, dim = options.rows or 20_000, options.dim or 384
+    source = os.path.join(options.work, f"{rows}x{dim}.chroma")
+    facts = make_once(source, python("data_chroma.py", source, "--rows", rows, "--dim", dim))
+    # The engine may write into what it opens: the peer gets a copy.
+    copy = f"{source}.copy"
+    remove(copy)
+    shutil.copytree(source, copy)
+    out = os.path.join(options.work, "out")
+    contenders = [
+        Contender("tranship", tranship(options, f"chroma:{source}", f"archive:{out}.tranship"), f"{out}.tranship"),
+        Contender("chromadb + pyarrow", python("peers/chroma_archive.py", copy, f"{out}.chroma.parquet"), f"{out}.chroma.parquet"),
+    ]
+    return Bench("chroma-archive", "Chroma directory -> archive", rows, dim, source, facts, contenders)
+
+
+BENCHES = {"jsonl-archive": jsonl_archive, "archive-jsonl": archive_jsonl, "chroma-archive": chroma_archive}
+
+
+def files_under(path):
+    if os.path.isfile(path):
+        return [path]
+    return [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+
+
+def size_mb(path):
+    return sum(map(os.path.getsize, files_under(path))) / 1e6
+
+
+def remove(path):
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.exists(path):
+        os.remove(path)
+
+
+def read_into_page_cache(path):
+    for name in files_under(path):
+        with open(name, "rb", buffering=0) as file:
+            while file.read(READ_BYTES):
+                pass
+
+
+def measure(contender):
+    remove(contender.output)
+    # What the last contender left unwritten must not slow this one.
+    os.sync()
+    start = time.perf_counter()
+    child = subprocess.Popen(contender.command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    wall_s = time.perf_counter() - start
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        sys.exit(f"{contender.name} ended with {child.returncode}: {' '.join(contender.command)}")
+    contender.runs.append(Run(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6))
+
+
+def check(bench, contender):
+    answer = subprocess.run(python("check.py", contender.output), check=True, capture_output=True, text=True)
+    facts = json.loads(answer.stdout)
+    if facts != bench.facts:
+        sys.exit(f"{bench.name}: the output of {contender.name} is not the source: {facts}, wanted {bench.facts}")
+
+
+def run_bench(bench, rounds):
+    read_into_page_cache(bench.source)
+    for turn in range(rounds):
+        shift = turn % len(bench.contenders)
+        for contender in bench.contenders[shift:] + bench.contenders[:shift]:
+            measure(contender)
+            last = contender.runs[-1]
+            print(f"{bench.name} round {turn + 1}: {contender.name} {last.wall_s:.2f} s", file=sys.stderr)
+            if turn + 1 == rounds:
+                check(bench, contender)
+                contender.output_mb = size_mb(contender.output)
+                remove(contender.output)
+    remove(f"{bench.source}.copy")
+
+
+def table(bench):
+    source_mb = size_mb(bench.source)
+    ours = bench.contenders[0].median("wall_s")
+    lines = [
+        f"## {bench.title}: {bench.rows:,} x {bench.dim}",
+        "",
+        f"`{bench.name}`; source {source_mb:,.0f} MB; every output checked against the source.",
+        "",
+        "| | wall s | CPU s | peak RSS MB | MB/s of source | rows/s | output MB | wall, tranship = 1 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for contender in bench.contenders:
+        wall_s = contender.median("wall_s")
+        lines.append(
+            f"| {contender.name} | {wall_s:.2f} | {contender.median('cpu_s'):.2f} | {contender.median('rss_mb'):,.0f} "
+            f"| {source_mb / wall_s:,.0f} | {bench.rows / wall_s:,.0f} | {contender.output_mb:,.0f} | {wall_s / ours:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def machine():
+    model = platform.processor() or platform.machine()
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} x {model}, {memory_gib:.0f} GiB"
+
+
+def document(options, tables):
+    packages = ("duckdb", "polars", "pyarrow", "chromadb")
+    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
+    binary = subprocess.run([options.tranship, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    head = f"""# Benchmarks
+
+Written by `cargo xtask bench --write`; do not edit.
+
+{binary}; {versions}; Python {platform.python_version()}; {machine()}. Medians of {options.rounds} rounds in which the contenders take turns; source in
+the page cache, output on disk. tranship syncs its output and writes digests, a fingerprint and a manifest; the peers do not.
+"""
+    return "\n".join([head, *tables])
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("name", nargs="?", choices=sorted(BENCHES))
+    arguments.add_argument("--tranship", required=True, help="the release binary")
+    arguments.add_argument("--work", required=True, help="directory for data and outputs")
+    arguments.add_argument("--rows", type=int)
+    arguments.add_argument("--dim", type=int)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--write", action="store_true", help="renew docs/benchmarks.md")
+    options = arguments.parse_args()
+    if options.write and (options.name or options.rows or options.dim):
+        sys.exit("--write takes no NAME, --rows or --dim: the page shows all benches at their full size")
+
+    os.makedirs(options.work, exist_ok=True)
+    tables = []
+    for name, prepare in BENCHES.items():
+        if options.name in (None, name):
+            bench = prepare(options)
+            run_bench(bench, options.rounds)
+            tables.append(table(bench))
+            print(tables[-1], flush=True)
+    if options.write:
+        os.makedirs(os.path.dirname(DOCUMENT), exist_ok=True)
+        with open(DOCUMENT, "w", encoding="utf-8") as out:
+            out.write(document(options, tables))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,342 @@
+//! The command line: what can be said, and nothing of what it does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Moves whole vector collections between databases through files, and proves that nothing was lost.
+#[derive(Debug, Parser)]
+#[command(name = "tranship", version, about, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Worker threads [default: one per core]
+    #[arg(long, global = true, env = "TRANSHIP_THREADS", value_name = "N")]
+    pub threads: Option<usize>,
+    /// Memory for everything whose size depends on the input
+    #[arg(long, global = true, env = "TRANSHIP_MEMORY", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
+    pub memory: u64,
+    /// Where spill files and private copies go [default: the system's directory for temporary files]
+    #[arg(long, global = true, env = "TRANSHIP_TMPDIR", value_name = "DIR")]
+    pub tmpdir: Option<PathBuf>,
+    /// One JSON document on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How progress is shown on standard error
+    #[arg(long, global = true, env = "TRANSHIP_PROGRESS", value_enum, default_value_t = ProgressKind::Auto)]
+    pub progress: ProgressKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressKind {
+    /// A bar on a terminal, else plain lines
+    Auto,
+    /// A bar
+    Bar,
+    /// One line every 30 seconds
+    Plain,
+    /// Nothing
+    None,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// The whole migration: archive, bundle, proof, recall, verdict
+    Migrate(Migrate),
+    /// What is this: collections, counts, dimensions, metrics, index settings
+    Inspect(Inspect),
+    /// What a conversion would do; writes nothing
+    Plan(Plan),
+    /// Move a collection
+    Convert(Convert),
+    /// Is archive A whole; or are A and B the same, and if not which records differ
+    Verify(Verify),
+    /// Will search still answer the same: exact overlap and index recall of A and B
+    Recall(Recall),
+    /// What can be read and written
+    Connectors(Connectors),
+}
+
+/// How a source is opened.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SourceArgs {
+    /// Which of several collections
+    #[arg(long, value_name = "NAME")]
+    pub collection: Option<String>,
+    /// Key or column of the id in foreign files
+    #[arg(long, value_name = "NAME")]
+    pub id_column: Option<String>,
+    /// Key or column of the vector in foreign files
+    #[arg(long, value_name = "NAME")]
+    pub vector_column: Option<String>,
+    /// Key or column of the document in foreign files
+    #[arg(long, value_name = "NAME")]
+    pub document_column: Option<String>,
+    /// Read a source that is locked, changing or unclean; every verdict then says so
+    #[arg(long)]
+    pub allow_inconsistent: bool,
+    /// Digest whole input files for their identity, not only their edges
+    #[arg(long)]
+    pub hash_source: bool,
+    /// Longest line of JSONL
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub max_line: u64,
+}
+
+/// How a target is created.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TargetArgs {
+    /// Name of the collection at the target [default: its own]
+    #[arg(long = "as", value_name = "NAME")]
+    pub rename: Option<String>,
+    /// Payload key for documents, where the target has no document field [default: document]
+    #[arg(long, value_name = "KEY")]
+    pub document_key: Option<String>,
+    /// Write Parquet for readers without BYTE_STREAM_SPLIT
+    #[arg(long, value_enum)]
+    pub compat: Option<Compat>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Compat {
+    /// Apache Spark and other readers of PLAIN encoding only
+    Spark,
+}
+
+/// What a run may set aside or lose.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ToleranceArgs {
+    /// Records that may be set aside before the run fails
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_rejects: u64,
+    /// Accept a loss by its code
+    #[arg(long, value_name = "CODE")]
+    pub allow_loss: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Source locator, such as chroma:./chroma_db
+    pub source: String,
+    /// Target provider and directory, such as qdrant:./out
+    pub target: String,
+    /// Every collection, each into DIR/<collection>
+    #[arg(long, conflicts_with_all = ["collection", "rename"])]
+    pub all: bool,
+    #[command(flatten)]
+    pub from: SourceArgs,
+    #[command(flatten)]
+    pub to: TargetArgs,
+    #[command(flatten)]
+    pub tolerance: ToleranceArgs,
+    /// Time that recall may take per collection
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub recall_budget: std::time::Duration,
+    /// Records that recall searches at most; above it a sample
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub recall_rows: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// Source locator
+    pub source: String,
+    /// Read everything: exact counts, ledger, fingerprint
+    #[arg(long)]
+    pub full: bool,
+    #[command(flatten)]
+    pub from: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Source locator
+    pub source: String,
+    /// Target locator
+    pub target: String,
+    #[command(flatten)]
+    pub from: SourceArgs,
+    #[command(flatten)]
+    pub to: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// Source locator; `jsonl:-` is standard input
+    pub source: String,
+    /// Target locator; `jsonl:-` is standard output
+    pub target: String,
+    /// Every collection, each into TARGET/<collection>
+    #[arg(long, conflicts_with_all = ["collection", "rename"])]
+    pub all: bool,
+    #[command(flatten)]
+    pub from: SourceArgs,
+    #[command(flatten)]
+    pub to: TargetArgs,
+    #[command(flatten)]
+    pub tolerance: ToleranceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Archive to check, or first source to compare
+    pub a: String,
+    /// Second source
+    pub b: Option<String>,
+    /// Which collection of B, where B holds several
+    #[arg(long, value_name = "NAME")]
+    pub collection_b: Option<String>,
+    /// mapping.json of the bundle that B came through
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// Largest difference of a vector's elements, relative to its largest
+    #[arg(long, value_name = "X")]
+    pub tolerance: Option<f32>,
+    /// How far A alone is proven
+    #[arg(long, value_enum, default_value_t = LevelArg::L3)]
+    pub level: LevelArg,
+    /// Read only part N of T of the files, as in 1/10
+    #[arg(long, value_name = "N/T", value_parser = subset)]
+    pub subset: Option<(usize, usize)>,
+    /// Records named per kind of difference
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub max_named: usize,
+    #[command(flatten)]
+    pub from: SourceArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "verbatim")]
+pub enum LevelArg {
+    /// Manifest, presence and sizes
+    L0,
+    /// Digests of all files
+    L1,
+    /// Decoded, counted, fingerprinted
+    L2,
+    /// Values and duplicate ids
+    L3,
+}
+
+#[derive(Debug, Args)]
+pub struct Recall {
+    /// The source
+    pub a: String,
+    /// The target
+    pub b: String,
+    /// Which collection of B, where B holds several
+    #[arg(long, value_name = "NAME")]
+    pub collection_b: Option<String>,
+    /// mapping.json of the bundle that B came through
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// Which vector [default: the unnamed one, else the first]
+    #[arg(long, value_name = "NAME")]
+    pub vector: Option<String>,
+    /// Metric, where the collection declares none
+    #[arg(long, value_enum)]
+    pub metric: Option<MetricArg>,
+    /// Neighbours per query
+    #[arg(short, long, default_value_t = 10)]
+    pub k: usize,
+    /// Queries sampled from A
+    #[arg(long, default_value_t = 1_000)]
+    pub queries: usize,
+    /// Largest set that is searched; above it both sides are sampled alike
+    #[arg(long, default_value_t = 100_000)]
+    pub max_rows: usize,
+    /// Time to keep to
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub budget: Option<std::time::Duration>,
+    /// Seed of the samples
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub from: SourceArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MetricArg {
+    Cosine,
+    Dot,
+    L2,
+    L1,
+}
+
+#[derive(Debug, Args)]
+pub struct Connectors {
+    /// As a Markdown table
+    #[arg(long)]
+    pub markdown: bool,
+}
+
+/// `512MiB`, `2GB`, `1g`, `65536`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is not a size, such as 512MiB"))?;
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1024.0 * 1024.0,
+        "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        "t" | "tib" => 1024.0f64.powi(4),
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        _ => return Err(format!("`{unit}` is not a unit of size: use KiB, MiB, GiB")),
+    };
+    Ok((number * factor) as u64)
+}
+
+/// `90s`, `5m`, `2h`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is not a time, such as 5m"))?;
+    let factor = match unit {
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("`{unit}` is not a unit of time: use s, m, h")),
+    };
+    std::time::Duration::try_from_secs_f64(number * factor).map_err(|e| e.to_string())
+}
+
+/// `1/10`: the first tenth.
+fn subset(text: &str) -> Result<(usize, usize), String> {
+    let wrong = || format!("`{text}` is not a part, such as 1/10");
+    let (part, of) = text.split_once('/').ok_or_else(wrong)?;
+    let (part, of): (usize, usize) = (part.parse().map_err(|_| wrong())?, of.parse().map_err(|_| wrong())?);
+    if part == 0 || part > of { Err(wrong()) } else { Ok((part - 1, of)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_times_and_parts_are_read_as_people_write_them() {
+        assert_eq!(size("512MiB"), Ok(512 << 20));
+        assert_eq!(size("1g"), Ok(1 << 30));
+        assert_eq!(size("2GB"), Ok(2_000_000_000));
+        assert!(size("lots").is_err() && size("3 parsecs").is_err());
+        assert_eq!(duration("5m").map(|d| d.as_secs()), Ok(300));
+        assert_eq!(subset("1/10"), Ok((0, 10)));
+        assert!(subset("0/10").is_err() && subset("11/10").is_err());
+    }
+}

@@ -1,0 +1,253 @@
+//! Reports as text for people, or as one JSON document. Nothing is computed here.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+use tranship_connector::{Count, Error, Grade, Loss, Result};
+use tranship_toolkit::connectors::ConnectorRow;
+use tranship_toolkit::convert::ConvertReport;
+use tranship_toolkit::inspect::InspectReport;
+use tranship_toolkit::migrate::{CollectionReport, MigrateReport, proof_class};
+use tranship_toolkit::plan::PlanReport;
+use tranship_toolkit::verify::VerifyReport;
+use tranship_verify::{ArchiveReport, CompareReport};
+
+/// Appends one formatted line.
+macro_rules! line {
+    ($text:expr, $($part:tt)*) => {
+        $text.push_str(&(format!($($part)*) + "\n"))
+    };
+}
+
+/// Prints text; a closed pipe ends the process with success.
+pub fn to_stdout(text: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        std::process::exit(if error.kind() == io::ErrorKind::BrokenPipe { 0 } else { 22 });
+    }
+}
+
+/// Prints talk.
+pub fn to_stderr(text: &str) {
+    eprint!("{text}");
+}
+
+/// Prints one JSON document.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::bug("cannot write the report as JSON").caused_by(e))?;
+    to_stdout(&(text + "\n"));
+    Ok(())
+}
+
+/// Prints an error: what, where, why, and the next step.
+pub fn error(error: &Error, json: bool) {
+    if json {
+        let context: std::collections::BTreeMap<_, _> = error.context().iter().map(|(key, value)| (*key, value)).collect();
+        let document = serde_json::json!({
+            "error": { "code": error.kind().code(), "message": error.message(), "context": context, "text": error.to_string(), "next": error.next_step() }
+        });
+        eprintln!("{document}");
+        return;
+    }
+    eprintln!("error[{}]: {error}", error.kind().code());
+    if let Some(next) = error.next_step() {
+        eprintln!("  next: {next}");
+    }
+}
+
+/// True if the error is only that nobody reads our output any more.
+pub fn is_broken_pipe(error: &Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+/// One collection's migration.
+pub fn migrated(report: &CollectionReport) -> String {
+    let mut text = format!("{}\n", report.collection);
+    for step in &report.steps {
+        line!(text, "  {:<8} {}", step.name, step.outcome);
+    }
+    losses(&mut text, &report.losses);
+    report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
+    match report.ready {
+        true => {
+            line!(text, "  READY TO LOAD: bash {}/load.sh", report.bundle.display());
+        }
+        false => {
+            line!(text, "  NOT READY");
+            report.reasons.iter().for_each(|reason| line!(text, "    because  {reason}"));
+        }
+    }
+    text
+}
+
+/// The last lines of a migration of several collections.
+pub fn migration_total(report: &MigrateReport) -> String {
+    let [_, _, ..] = report.collections.as_slice() else { return String::new() };
+    let ready = report.collections.iter().filter(|c| c.ready).count();
+    let records: u64 = report.collections.iter().map(|c| c.records).sum();
+    let verdict = if report.ready { "READY TO LOAD" } else { "NOT READY" };
+    format!("{verdict}: {ready} of {} collections, {records} records\n", report.collections.len())
+}
+
+fn losses(text: &mut String, losses: &[Loss]) {
+    for loss in losses {
+        line!(text, "  loss     {} ({}): {}: {} becomes {}", loss.code, grade(loss.grade), loss.path, loss.from, loss.to);
+    }
+}
+
+fn grade(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Exact => "exact",
+        Grade::Reversible => "reversible",
+        Grade::Equivalent => "equivalent",
+        Grade::Lossy => "lossy",
+        Grade::Dropped => "dropped",
+    }
+}
+
+/// What a source is.
+pub fn inspected(report: &InspectReport) -> String {
+    let mut text = format!("{} ({})\n", report.source, report.connector);
+    for collection in &report.collections {
+        let info = &collection.info;
+        line!(text, "{}", info.name);
+        let count = match info.records {
+            Count::Exact(count) => format!("{count} (exact)"),
+            Count::UpTo(count) => format!("at most {count}"),
+            Count::Unknown => "unknown; --full counts them".to_owned(),
+        };
+        line!(text, "  records    {count}");
+        for vector in &info.schema.vectors {
+            let name = if vector.name.is_empty() { "vector" } else { &vector.name };
+            let dim = vector.dim.map_or("no dimensions yet".to_owned(), |dim| format!("{dim} x {:?}", vector.element).to_lowercase());
+            let metric = vector.metric.map_or("no metric", |metric| metric.name());
+            let index = vector.index.as_ref().and_then(|index| serde_json::to_string(index).ok()).unwrap_or_else(|| "no index".to_owned());
+            line!(text, "  {name:<10} {dim}, {metric}, {index}");
+        }
+        info.producer.iter().for_each(|producer| line!(text, "  producer   {producer}"));
+        if let Some(full) = &collection.full {
+            let shown = |count: Option<u64>| count.map_or("unknown".to_owned(), |count| count.to_string());
+            let ledger = full.ledger;
+            line!(
+                text,
+                "  rows       {} raw = {} live + {} deleted + {} superseded",
+                shown(ledger.raw),
+                shown(ledger.live),
+                ledger.deleted,
+                ledger.superseded
+            );
+            line!(text, "  digest     {}", full.fingerprint.digest);
+            full.notes.iter().for_each(|note| line!(text, "  note       {note}"));
+        }
+    }
+    text
+}
+
+/// What a conversion would do.
+pub fn planned(report: &PlanReport) -> String {
+    let shown = |count: Option<u64>| count.map_or("unknown".to_owned(), |count| count.to_string());
+    let mut text = format!("{}\n", report.schema.name);
+    line!(text, "  records  {}", shown(report.records));
+    line!(text, "  source   {} bytes in {} splits", report.source_bytes, shown(report.splits));
+    line!(text, "  memory   {} MiB per split, {} at once", report.memory_per_split_bytes >> 20, report.parallel_splits);
+    losses(&mut text, &report.losses);
+    if !report.needs_consent.is_empty() {
+        line!(text, "  consent  {}", report.needs_consent.iter().map(|c| format!("--allow-loss {c}")).collect::<Vec<_>>().join(" "));
+    }
+    report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
+    text
+}
+
+/// What a conversion did.
+pub fn converted(report: &ConvertReport) -> String {
+    let mut text = format!(
+        "{}: {} records, {} rejected, {} splits ({} resumed), digest {} -> {}\n",
+        report.collection,
+        report.run.records,
+        report.run.rejected,
+        report.run.splits,
+        report.run.resumed_splits,
+        report.run.fingerprint.digest,
+        report.target
+    );
+    losses(&mut text, &report.losses);
+    report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
+    text
+}
+
+/// What a verification found.
+pub fn verified(report: &VerifyReport) -> String {
+    match report {
+        VerifyReport::Archive(report) => verified_archive(report),
+        VerifyReport::Sets(report) => verified_sets(report),
+    }
+}
+
+fn verified_archive(report: &ArchiveReport) -> String {
+    let mut text = String::new();
+    report.faults.iter().for_each(|fault| line!(text, "! {fault}"));
+    if report.faults.is_empty() {
+        let read = if report.files_read > 0 { format!(", {} of {} files read", report.files_read, report.files) } else { String::new() };
+        line!(text, "WHOLE at level {:?}: {}, {} records{read}, digest {}", report.level, report.collection, report.records, report.fingerprint);
+        line!(text, "not proven: {}", report.level.leaves_open());
+    } else {
+        line!(text, "DAMAGED: {} faults", report.faults.len());
+    }
+    text
+}
+
+fn verified_sets(report: &CompareReport) -> String {
+    let mut text = String::new();
+    listed(&mut text, "-", report.missing, &report.missing_ids, "only in A");
+    listed(&mut text, "+", report.extra, &report.extra_ids, "only in B");
+    for difference in &report.differences {
+        let id = difference.namespace.as_ref().map_or(difference.id.clone(), |namespace| format!("{namespace}/{}", difference.id));
+        for field in &difference.fields {
+            let note = field.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
+            line!(text, "* {id} {}: {} -> {}{note}", field.field, field.a, field.b);
+        }
+    }
+    let unnamed = report.changed.saturating_sub(report.differences.len() as u64);
+    if unnamed > 0 {
+        line!(text, "* and {unnamed} more changed records");
+    }
+    for (component, count) in &report.changed_by_component {
+        line!(text, "  {count} records differ in {component}");
+    }
+    match report.equal {
+        true => line!(text, "EQUAL: {} records, {}", report.a.records, proof_class(report)),
+        false => line!(
+            text,
+            "DIFFERENT: {} records in A, {} in B; {} missing, {} extra, {} changed",
+            report.a.records, report.b.records, report.missing, report.extra, report.changed
+        ),
+    }
+    text
+}
+
+fn listed(text: &mut String, mark: &str, count: u64, ids: &[String], what: &str) {
+    ids.iter().for_each(|id| line!(text, "{mark} {id} {what}"));
+    let more = count.saturating_sub(ids.len() as u64);
+    if more > 0 {
+        line!(text, "{mark} and {more} more {what}");
+    }
+}
+
+/// The support matrix.
+pub fn connectors(rows: &[ConnectorRow]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let c = row.capabilities;
+        line!(text, "{:<8} {}", row.name, row.about);
+        let lines = [("reads", c.reads), ("writes", c.writes), ("vectors", c.vectors), ("ids", c.ids), ("metadata", c.metadata), ("proven", c.proven_with)];
+        lines.iter().filter(|(_, value)| !value.is_empty()).for_each(|(name, value)| line!(text, "  {name:<9} {value}"));
+    }
+    text
+}

@@ -1,0 +1,267 @@
+//! From parsed arguments to one call of the toolkit. Each function says whether the answer is yes.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use tranship_collection::Metric;
+use tranship_connector::{CreateOptions, Error, OpenOptions, Reject, Result};
+use tranship_storage::staging::with_suffix;
+use tranship_storage::{Limits, write_whole};
+use tranship_toolkit::convert::{ConvertOptions, ConvertReport, convert};
+use tranship_toolkit::inspect::{InspectOptions, inspect};
+use tranship_toolkit::migrate::{MigrateOptions, migrate};
+use tranship_toolkit::plan::{PlanOptions, plan};
+use tranship_toolkit::recall::{RecallOptions, recall};
+use tranship_toolkit::verify::{VerifyOptions, verify};
+use tranship_toolkit::{Settings, connectors, open};
+use tranship_verify::Level;
+use tranship_verify::archive::Subset;
+
+use crate::args::{self, Cli, Common, LevelArg, MetricArg, SourceArgs, TargetArgs, ToleranceArgs, Verb};
+use crate::progress::Shown;
+use crate::render;
+
+static CANCEL: AtomicBool = AtomicBool::new(false);
+
+/// Runs the verb; `Ok(false)` if it ran and the answer is no.
+pub fn run(cli: Cli) -> Result<bool> {
+    cancel_on_interrupt()?;
+    let shown = Shown::new(cli.common.progress);
+    let settings = settings(&cli.common, &shown);
+    let json = cli.common.json;
+    let answer = match cli.verb {
+        Verb::Migrate(args) => run_migrate(args, &settings, &shown, json),
+        Verb::Inspect(args) => run_inspect(args, &settings, json),
+        Verb::Plan(args) => run_plan(args, &settings, json),
+        Verb::Convert(args) => run_convert(args, &settings, json),
+        Verb::Verify(args) => run_verify(args, &settings, json),
+        Verb::Recall(args) => run_recall(args, &settings, json),
+        Verb::Connectors(args) => run_connectors(&args, json),
+    };
+    shown.clear();
+    answer
+}
+
+/// The first Ctrl-C lets splits in flight end; the second ends the process at once.
+fn cancel_on_interrupt() -> Result<()> {
+    static PRESSED: AtomicU8 = AtomicU8::new(0);
+    let handler = || {
+        if PRESSED.fetch_add(1, Ordering::Relaxed) > 0 {
+            std::process::exit(130);
+        }
+        CANCEL.store(true, Ordering::Relaxed);
+        eprintln!("stopping; finished parts are kept (press Ctrl-C again to stop at once)");
+    };
+    ctrlc::set_handler(handler).map_err(|e| Error::bug("cannot listen for Ctrl-C").caused_by(e))
+}
+
+fn settings<'a>(common: &Common, shown: &'a Shown) -> Settings<'a> {
+    Settings {
+        threads: common.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        memory_bytes: common.memory,
+        cancel: &CANCEL,
+        progress: shown,
+        scratch_parent: common.tmpdir.clone(),
+    }
+}
+
+fn open_options(args: &SourceArgs) -> OpenOptions {
+    OpenOptions {
+        collection: args.collection.clone(),
+        id_column: args.id_column.clone(),
+        vector_column: args.vector_column.clone(),
+        document_column: args.document_column.clone(),
+        allow_inconsistent: args.allow_inconsistent,
+        hash_source: args.hash_source,
+        limits: Limits { max_line_bytes: args.max_line as usize, ..Limits::default() },
+    }
+}
+
+fn create_options(args: &TargetArgs) -> CreateOptions {
+    CreateOptions {
+        collection: args.rename.clone(),
+        document_key: args.document_key.clone(),
+        plain_encoding: args.compat.is_some(),
+    }
+}
+
+fn convert_options(source: &str, target: &str, from: &SourceArgs, to: &TargetArgs, tolerance: &ToleranceArgs) -> ConvertOptions {
+    ConvertOptions {
+        source: source.to_owned(),
+        target: target.to_owned(),
+        open: open_options(from),
+        create: create_options(to),
+        max_rejects: tolerance.max_rejects,
+        allow_loss: tolerance.allow_loss.clone(),
+    }
+}
+
+fn run_migrate(args: args::Migrate, settings: &Settings<'_>, shown: &Shown, json: bool) -> Result<bool> {
+    let options = MigrateOptions {
+        convert: convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance),
+        all: args.all,
+        recall: RecallOptions { budget: Some(args.recall_budget), max_rows: args.recall_rows, ..RecallOptions::default() },
+    };
+    let report = migrate(&options, settings, |collection| {
+        shown.clear();
+        if !json {
+            render::to_stdout(&render::migrated(collection));
+        }
+    })?;
+    match json {
+        true => render::json(&report)?,
+        false => render::to_stdout(&render::migration_total(&report)),
+    }
+    Ok(report.ready)
+}
+
+fn run_inspect(args: args::Inspect, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let options = InspectOptions { source: args.source, open: open_options(&args.from), full: args.full };
+    let report = inspect(&options, settings)?;
+    if json { render::json(&report)? } else { render::to_stdout(&render::inspected(&report)) }
+    Ok(true)
+}
+
+fn run_plan(args: args::Plan, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let options =
+        PlanOptions { source: args.source, target: args.target, open: open_options(&args.from), create: create_options(&args.to) };
+    let report = plan(&options, settings)?;
+    if json { render::json(&report)? } else { render::to_stdout(&render::planned(&report)) }
+    Ok(true)
+}
+
+fn run_convert(args: args::Convert, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let options = convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance);
+    let jobs = if args.all { one_per_collection(&options)? } else { vec![options] };
+    let mut reports = Vec::new();
+    for options in jobs {
+        let report = convert(&options, settings)?;
+        keep_rejects(&options.target, &report.rejects)?;
+        if !json {
+            // Data may go to standard output, so the summary does not.
+            render::to_stderr(&render::converted(&report));
+        }
+        reports.push(report);
+    }
+    if json {
+        print_reports(&reports, &args.target)?;
+    }
+    Ok(true)
+}
+
+/// One conversion per collection, each into a place of its own below the target.
+fn one_per_collection(options: &ConvertOptions) -> Result<Vec<ConvertOptions>> {
+    let (provider, path) = options.target.split_once(':').ok_or_else(|| {
+        Error::usage("--all needs a target with a format").hint("name it, as in archive:DIR")
+    })?;
+    let (_, infos) = open::list(&options.source, &options.open)?;
+    let extension = match provider {
+        "archive" => ".tranship",
+        "jsonl" => ".jsonl",
+        "parquet" => ".parquet",
+        _ => "",
+    };
+    let jobs = tranship_toolkit::migrate::directories(&infos, Path::new(path))?;
+    let job = |(name, directory): (Option<String>, std::path::PathBuf)| {
+        tranship_storage::staging::make_parent(&directory)?;
+        let target = format!("{provider}:{}", with_suffix(&directory, extension).display());
+        let open = OpenOptions { collection: name, ..options.open.clone() };
+        Ok(ConvertOptions { target, open, ..options.clone() })
+    };
+    jobs.into_iter().map(job).collect()
+}
+
+/// Rejects of an output that has no place for them go beside it, or to standard error for a stream.
+fn keep_rejects(target: &str, rejects: &[Reject]) -> Result<()> {
+    if rejects.is_empty() {
+        return Ok(());
+    }
+    let mut lines = Vec::new();
+    for reject in rejects {
+        serde_json::to_writer(&mut lines, reject).map_err(|e| Error::bug("cannot write a reject").caused_by(e))?;
+        lines.push(b'\n');
+    }
+    let path = Path::new(target.split_once(':').map_or(target, |(_, path)| path));
+    if path == Path::new("-") {
+        eprint!("{}", String::from_utf8_lossy(&lines));
+        return Ok(());
+    }
+    let file = with_suffix(path, ".rejects.jsonl");
+    write_whole(&file, &lines)?;
+    eprintln!("rejects: {}", file.display());
+    Ok(())
+}
+
+fn print_reports(reports: &[ConvertReport], target: &str) -> Result<()> {
+    if target.ends_with(":-") {
+        return Err(Error::usage("--json and data cannot both go to standard output").hint("write the data to a file"));
+    }
+    match reports {
+        [one] => render::json(one),
+        several => render::json(&several),
+    }
+}
+
+fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let level = match args.level {
+        LevelArg::L0 => Level::L0,
+        LevelArg::L1 => Level::L1,
+        LevelArg::L2 => Level::L2,
+        LevelArg::L3 => Level::L3,
+    };
+    let (part, of) = args.subset.unwrap_or((0, 1));
+    let open_a = open_options(&args.from);
+    let options = VerifyOptions {
+        open_b: OpenOptions { collection: args.collection_b, ..open_a.clone() },
+        a: args.a,
+        b: args.b,
+        open_a,
+        mapping: args.mapping,
+        tolerance: args.tolerance,
+        level: if of > 1 { level.min(Level::L1) } else { level },
+        subset: Subset { part, of },
+        max_named: args.max_named,
+    };
+    let report = verify(&options, settings)?;
+    if json { render::json(&report)? } else { render::to_stdout(&render::verified(&report)) }
+    Ok(report.holds())
+}
+
+fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let open_a = open_options(&args.from);
+    let options = RecallOptions {
+        open_b: OpenOptions { collection: args.collection_b, ..open_a.clone() },
+        a: args.a,
+        b: args.b,
+        open_a,
+        mapping: args.mapping,
+        vector: args.vector,
+        metric: args.metric.map(|metric| match metric {
+            MetricArg::Cosine => Metric::Cosine,
+            MetricArg::Dot => Metric::Dot,
+            MetricArg::L2 => Metric::L2,
+            MetricArg::L1 => Metric::L1,
+        }),
+        k: args.k,
+        queries: args.queries,
+        max_rows: args.max_rows,
+        budget: args.budget,
+        seed: args.seed,
+    };
+    match recall(&options, settings)? {
+        Some(report) => {
+            if json { render::json(&report)? } else { render::to_stdout(&(report.lines().join("\n") + "\n")) }
+            Ok(report.passes)
+        }
+        None => Err(Error::usage("neither side has a dense vector, so there is no recall to measure")),
+    }
+}
+
+fn run_connectors(args: &args::Connectors, json: bool) -> Result<bool> {
+    match (json, args.markdown) {
+        (true, _) => render::json(&connectors::connectors())?,
+        (false, true) => render::to_stdout(&connectors::markdown()),
+        (false, false) => render::to_stdout(&render::connectors(&connectors::connectors())),
+    }
+    Ok(true)
+}

@@ -1,0 +1,217 @@
+//! A whole run: every split carried over, ids proven unique, the output committed.
+//!
+//! Invariant: `commit` is reached only if every split is in the output, no id occurs twice and the source is the one
+//! that the run began with. Until then the output does not exist under its name.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde::Serialize;
+use tranship_collection::fingerprint::FingerprintSummary;
+use tranship_collection::{BatchView, SetFingerprint};
+use tranship_connector::{Error, ErrorKind, Mapping, Negotiated, Prepared, Reject, RejectSink, Result, ShardOutput, Sink, Source, Totals};
+
+use crate::duplicates::{self, Duplicate, Place};
+use crate::engine::{EngineOptions, execute, interrupted};
+use crate::rejects::RejectBudget;
+use crate::shard::{ShardContext, ids_path};
+
+/// What a run may use and tolerate.
+#[derive(Clone, Copy)]
+pub struct RunOptions<'a> {
+    /// Threads, memory, cancellation, progress.
+    pub engine: EngineOptions<'a>,
+    /// Records that may be set aside.
+    pub max_rejects: u64,
+    /// Directory for files that need not survive.
+    pub scratch: &'a Path,
+    /// Canonical text of the plan; a run resumes only under the same plan.
+    pub plan: &'a str,
+    /// Go on although the source changed while it was read.
+    pub allow_inconsistent: bool,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// Records written.
+    pub records: u64,
+    /// Records set aside.
+    pub rejected: u64,
+    /// Splits carried over, and how many of them an earlier run had finished.
+    pub splits: u64,
+    /// Splits taken up from an interrupted run.
+    pub resumed_splits: u64,
+    /// Bytes of the shards' files.
+    pub bytes_written: u64,
+    /// Records without a vector, per vector.
+    pub null_vectors: BTreeMap<String, u64>,
+    /// Fingerprint of the records as read.
+    pub fingerprint: FingerprintSummary,
+    /// Fingerprint of the records as the target will hold them.
+    pub expected_fingerprint: FingerprintSummary,
+    /// Rejects of an output that has no place for them (single files, streams).
+    #[serde(skip)]
+    pub rejects: Vec<Reject>,
+}
+
+/// Carries `source` into `sink`.
+pub fn run(source: &dyn Source, prepared: &dyn Prepared, sink: &dyn Sink, negotiated: &Negotiated, options: RunOptions<'_>) -> Result<RunReport> {
+    let identity = source.identity()?;
+    let schema = prepared.schema();
+    let total_bytes = (!identity.files.is_empty()).then(|| identity.bytes());
+    options.engine.progress.begin("convert", total_bytes);
+    let finished = sink.begin(options.plan, schema)?;
+    let used = finished.values().map(|shard| shard.rejected).sum();
+    if used > options.max_rejects {
+        return Err(Error::new(ErrorKind::TooManyRejects, format!("{used} records were rejected before, {} are allowed", options.max_rejects)));
+    }
+    let rejects = RejectBudget::new(options.max_rejects, used);
+    let workdir = sink.workdir();
+    let root = workdir.as_deref().unwrap_or(options.scratch);
+    let projection = negotiated.mapping.as_ref().filter(|mapping| mapping.projects());
+    let context = ShardContext { prepared, sink, projection, root, rejects: &rejects, progress: options.engine.progress };
+
+    let finished = Mutex::new(finished);
+    let mut sums = Sums::new(schema, projection.is_some());
+    let table_bytes = 4 << 20;
+    execute(
+        prepared,
+        options.engine,
+        sink.shard_memory_bytes(schema) + table_bytes,
+        |split| {
+            let known = finished.lock().ok()?.remove(&split.ordinal)?;
+            (known.split_digest == split.digest).then(|| context.take_up(known).ok()).flatten().map(|shard| (shard, true))
+        },
+        |split, stop| context.carry(split, stop).map(|shard| (shard, false)),
+        |(mut shard, resumed)| {
+            if !resumed {
+                sink.publish(&mut shard.output)?;
+            }
+            sums.add(shard.output, &shard.fingerprint, shard.expected.as_ref(), shard.rejects, resumed);
+            Ok(())
+        },
+    )?;
+    if options.engine.cancel.load(std::sync::atomic::Ordering::Relaxed) {
+        return Err(interrupted());
+    }
+    refuse_duplicates(prepared, &sums.shards, root, options.engine.memory_bytes)?;
+    if !options.allow_inconsistent {
+        refuse_change(source, &identity)?;
+    }
+    sink.commit(&Totals {
+        schema,
+        shards: &sums.shards,
+        fingerprint: &sums.fingerprint,
+        expected: sums.expected.as_ref(),
+        losses: &negotiated.losses,
+        mapping: negotiated.mapping.as_ref(),
+        identity: &identity,
+        ledger: prepared.ledger(),
+    })?;
+    Ok(sums.report(workdir.is_none()))
+}
+
+struct Sums {
+    shards: Vec<ShardOutput>,
+    fingerprint: SetFingerprint,
+    expected: Option<SetFingerprint>,
+    rejects: Vec<Reject>,
+    resumed: u64,
+}
+
+impl Sums {
+    fn new(schema: &tranship_collection::CollectionSchema, projects: bool) -> Self {
+        let expected = projects.then(|| SetFingerprint::new(schema));
+        Sums { shards: Vec::new(), fingerprint: SetFingerprint::new(schema), expected, rejects: Vec::new(), resumed: 0 }
+    }
+
+    fn add(&mut self, mut output: ShardOutput, fingerprint: &SetFingerprint, expected: Option<&SetFingerprint>, rejects: Vec<Reject>, resumed: bool) {
+        self.fingerprint.merge(fingerprint);
+        if let (Some(sum), Some(expected)) = (&mut self.expected, expected) {
+            sum.merge(expected);
+        }
+        self.resumed += u64::from(resumed);
+        self.rejects.extend(rejects);
+        output.bytes = Vec::new();
+        self.shards.push(output);
+    }
+
+    fn report(self, keep_rejects: bool) -> RunReport {
+        let mut null_vectors = BTreeMap::new();
+        for shard in &self.shards {
+            shard.null_vectors.iter().for_each(|(name, nulls)| *null_vectors.entry(name.clone()).or_default() += nulls);
+        }
+        let fingerprint = self.fingerprint.summary();
+        RunReport {
+            records: self.shards.iter().map(|shard| shard.rows).sum(),
+            rejected: self.shards.iter().map(|shard| shard.rejected).sum(),
+            splits: self.shards.len() as u64,
+            resumed_splits: self.resumed,
+            bytes_written: self.shards.iter().flat_map(|shard| &shard.files).map(|file| file.bytes).sum(),
+            null_vectors,
+            expected_fingerprint: self.expected.map_or_else(|| fingerprint.clone(), |expected| expected.summary()),
+            fingerprint,
+            rejects: if keep_rejects { self.rejects } else { Vec::new() },
+        }
+    }
+}
+
+fn refuse_change(source: &dyn Source, before: &tranship_storage::SourceIdentity) -> Result<()> {
+    let after = source.identity()?;
+    match before.changed(&after) {
+        None => Ok(()),
+        Some(path) => Err(Error::new(ErrorKind::Changing, "the source changed while it was read")
+            .with("file", path)
+            .hint("stop the database and run again, or pass --allow-inconsistent and see it in every verdict")),
+    }
+}
+
+fn refuse_duplicates(prepared: &dyn Prepared, shards: &[ShardOutput], root: &Path, memory_bytes: u64) -> Result<()> {
+    let files: Vec<(u64, PathBuf)> = shards.iter().map(|shard| (shard.ordinal, root.join(ids_path(shard.ordinal)))).collect();
+    match duplicates::find(&files, memory_bytes / 2)? {
+        None => Ok(()),
+        Some(duplicate) => Err(duplicate_error(prepared, duplicate)),
+    }
+}
+
+fn duplicate_error(prepared: &dyn Prepared, duplicate: Duplicate) -> Error {
+    let place = |place: Place| format!("record {} of split {}", place.row, place.ordinal);
+    let error = Error::damaged("two records have the same id")
+        .with("first", place(duplicate.first))
+        .with("second", place(duplicate.second))
+        .hint("find out which one is right and remove the other from the source");
+    match id_at(prepared, duplicate.second) {
+        Ok(Some(id)) => error.with("id", id),
+        _ => error,
+    }
+}
+
+/// The id of one record, read again for a message.
+fn id_at(prepared: &dyn Prepared, place: Place) -> Result<Option<String>> {
+    struct Ignore;
+    impl RejectSink for Ignore {
+        fn reject(&mut self, _: Reject) -> Result<()> {
+            Ok(())
+        }
+    }
+    let Some(split) = prepared.splits()?.nth(place.ordinal as usize) else { return Ok(None) };
+    let mut row = place.row as usize;
+    for batch in prepared.open(split?, &mut Ignore)? {
+        let batch = batch?;
+        if row < batch.num_rows() {
+            let view = BatchView::new(&batch, prepared.schema()).map_err(|fault| Error::damaged(fault.to_string()))?;
+            return Ok(Some(view.id(row).to_owned()));
+        }
+        row -= batch.num_rows();
+    }
+    Ok(None)
+}
+
+/// The mapping of a negotiation, with the fingerprints that a run has found.
+pub fn completed(mapping: &Mapping, totals: &Totals<'_>) -> Mapping {
+    let source = totals.fingerprint.summary();
+    let expected = totals.expected.map_or_else(|| source.clone(), SetFingerprint::summary);
+    Mapping { source_fingerprint: Some(source), expected_fingerprint: Some(expected), ..mapping.clone() }
+}

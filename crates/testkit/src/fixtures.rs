@@ -1,0 +1,50 @@
+//! The stored dumps of `fixtures/`, and their truth.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the project has a root")
+}
+
+/// A path below `fixtures/`.
+pub fn path(name: &str) -> PathBuf {
+    root().join("fixtures").join(name)
+}
+
+/// A Chroma directory of `version` below `into`, copied or unpacked so that a test may do with it what it likes.
+/// Versions: `0.4.24`, `0.5.23`, `1.5.9`, `wordnet`.
+pub fn chroma(version: &str, into: &Path) -> PathBuf {
+    let name = format!("chroma-{version}");
+    let plain = path(&name);
+    let done = if plain.is_dir() {
+        Command::new("cp").arg("-r").arg(&plain).arg(into).status()
+    } else {
+        let archive = path(&format!("{name}.tar.zst"));
+        Command::new("sh").arg("-c").arg(r#"zstd -dc "$0" | tar x -C "$1""#).arg(archive).arg(into).status()
+    };
+    assert!(done.is_ok_and(|status| status.success()), "cannot make a copy of {name}");
+    into.join(name)
+}
+
+/// The truth of a Chroma fixture: one JSON object per live record, in the order of the engine's answer.
+pub fn chroma_truth(version: &str, unpacked: &Path) -> Vec<serde_json::Value> {
+    let stored = path(&format!("chroma-{version}.truth.jsonl.zst"));
+    if stored.is_file() {
+        let file = std::fs::File::open(stored).expect("the truth is there");
+        return lines(BufReader::new(zstd::Decoder::new(file).expect("the truth is zstd")));
+    }
+    let beside = unpacked.with_file_name(format!("chroma-{version}.truth.jsonl"));
+    lines(BufReader::new(std::fs::File::open(beside).expect("the truth lies beside the dump")))
+}
+
+/// The objects of a JSONL file.
+pub fn jsonl(path: &Path) -> Vec<serde_json::Value> {
+    lines(BufReader::new(std::fs::File::open(path).expect("the file is there")))
+}
+
+fn lines(reader: impl BufRead) -> Vec<serde_json::Value> {
+    reader.lines().map(|line| serde_json::from_str(&line.expect("lines are UTF-8")).expect("lines are JSON")).collect()
+}

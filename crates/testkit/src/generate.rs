@@ -1,0 +1,169 @@
+//! Seeded collections that hold everything the model allows: awkward ids, floats, texts and metadata.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use tranship_collection::batch::RowText;
+use tranship_collection::schema::{IdKind, IdKinds};
+use tranship_collection::{BatchBuilder, CollectionSchema, Metric, VectorKind, VectorSpec};
+
+/// SplitMix64: the same numbers for the same seed, for ever.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// Seeded.
+    pub fn new(seed: u64) -> Self {
+        Random(seed)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n.max(1)
+    }
+
+    /// A float in -1..1.
+    pub fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+/// What to generate.
+#[derive(Debug, Clone)]
+pub struct Generator {
+    /// Seed of everything.
+    pub seed: u64,
+    /// Records.
+    pub rows: usize,
+    /// Elements of the dense vectors.
+    pub dim: usize,
+    /// Metric of the unnamed vector.
+    pub metric: Metric,
+    /// Integer ids among text ids.
+    pub mixed_ids: bool,
+    /// Records of several namespaces.
+    pub namespaced: bool,
+    /// A named dense, a sparse and a multi vector beside the unnamed one.
+    pub all_vectors: bool,
+    /// Records per batch.
+    pub batch_rows: usize,
+}
+
+impl Default for Generator {
+    fn default() -> Self {
+        Generator { seed: 1, rows: 500, dim: 8, metric: Metric::L2, mixed_ids: false, namespaced: false, all_vectors: false, batch_rows: 64 }
+    }
+}
+
+impl Generator {
+    /// The schema of the collection.
+    pub fn schema(&self) -> CollectionSchema {
+        let mut schema = CollectionSchema::new("generated");
+        schema.ids = if self.mixed_ids { IdKinds::Mixed } else { IdKinds::Text };
+        schema.namespaced = self.namespaced;
+        let dense = |name: &str, metric| VectorSpec { metric: Some(metric), ..VectorSpec::dense(name, self.dim) };
+        if self.all_vectors {
+            schema.vectors = vec![
+                dense("image", Metric::Dot),
+                VectorSpec { kind: VectorKind::Multi, ..dense("rows", Metric::Cosine) },
+                VectorSpec { kind: VectorKind::Sparse, dim: None, metric: Some(Metric::Dot), ..dense("terms", Metric::Dot) },
+                dense("title", self.metric),
+            ];
+        } else {
+            schema.vectors = vec![dense("", self.metric)];
+        }
+        schema
+    }
+
+    /// The records, in batches.
+    pub fn batches(&self) -> Vec<RecordBatch> {
+        let schema = Arc::new(self.schema());
+        let mut random = Random::new(self.seed);
+        let mut builder = BatchBuilder::new(schema.clone()).expect("a generated schema has f32 vectors");
+        let mut batches = Vec::new();
+        for row in 0..self.rows {
+            self.push(&mut builder, &schema, row, &mut random);
+            if builder.rows() == self.batch_rows || row + 1 == self.rows {
+                batches.push(builder.finish().expect("generated rows fit"));
+            }
+        }
+        batches
+    }
+
+    fn push(&self, builder: &mut BatchBuilder, schema: &CollectionSchema, row: usize, random: &mut Random) {
+        for (column, spec) in schema.stored_vectors().enumerate() {
+            if random.below(10) == 0 {
+                continue;
+            }
+            match spec.kind {
+                VectorKind::Dense => builder.push_dense(column, &floats(self.dim, random)),
+                VectorKind::Multi => {
+                    let rows = random.below(4) as usize;
+                    builder.push_multi(column, &floats(rows * self.dim, random));
+                }
+                VectorKind::Sparse => {
+                    let indices: Vec<u32> = (0..random.below(6) as u32).map(|i| i * 1000 + random.below(999) as u32).collect();
+                    let values = floats(indices.len(), random);
+                    builder.push_sparse(column, &indices, &values).expect("indices ascend");
+                }
+            }
+        }
+        let integer = self.mixed_ids && row.is_multiple_of(3);
+        let id = if integer { (row as u64 * 7).to_string() } else { text_id(row) };
+        let namespace = ["", "tenant-a", "tenant ü"][random.below(3) as usize];
+        let document = (random.below(4) > 0).then(|| format!("text {row} \"quoted\"\n\t\u{1F600} {}", "lorem ".repeat(random.below(9) as usize)));
+        let metadata = (random.below(5) > 0).then(|| metadata(row, random));
+        let text = RowText {
+            id: &id,
+            id_kind: if integer { IdKind::Integer } else { IdKind::Text },
+            namespace: (self.namespaced && !namespace.is_empty()).then_some(namespace),
+            document: document.as_deref(),
+            metadata: metadata.as_deref(),
+        };
+        builder.finish_row(text).expect("a generated row fits");
+    }
+}
+
+fn text_id(row: usize) -> String {
+    match row % 4 {
+        0 => format!("id-{row}"),
+        1 => format!("{row}"),
+        2 => format!("{row:08x}-1111-4222-8333-444455556666"),
+        _ => format!("ümlaut/{row} \"x\""),
+    }
+}
+
+/// Floats with the awkward ones among them.
+fn floats(count: usize, random: &mut Random) -> Vec<f32> {
+    const AWKWARD: [f32; 8] = [0.0, -0.0, 1.0, f32::MIN_POSITIVE, 1e-45, 16_777_216.0, -3.4e38, 0.1];
+    let awkward = |random: &mut Random| AWKWARD[random.below(8) as usize];
+    (0..count).map(|_| if random.below(12) == 0 { awkward(random) } else { random.unit() }).collect()
+}
+
+fn metadata(row: usize, random: &mut Random) -> String {
+    let values = [
+        "1".to_owned(),
+        "1.0".to_owned(),
+        "-0.0".to_owned(),
+        "9223372036854775807".to_owned(),
+        "true".to_owned(),
+        "null".to_owned(),
+        "\"text \\u00e9 \\\"q\\\"\"".to_owned(),
+        "[1, 2.5, \"x\", null]".to_owned(),
+        "{\"deep\": {\"er\": [true, {}]}}".to_owned(),
+        format!("{}", random.below(1 << 53)),
+    ];
+    let keys = random.below(5) as usize;
+    let mut entries: Vec<String> = (0..keys).map(|key| format!("\"k{key}\": {}", values[random.below(10) as usize])).collect();
+    entries.push(format!("\"row\": {row}"));
+    format!("{{{}}}", entries.join(", "))
+}

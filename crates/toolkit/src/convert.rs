@@ -1,0 +1,78 @@
+//! Moves one collection from a source to a target.
+
+use serde::Serialize;
+use tranship_connector::{CreateOptions, Loss, OpenOptions, Reject, Result, RowLedger};
+use tranship_pipeline::{RunOptions, RunReport, run};
+
+use crate::open;
+use crate::plan::{plan_text, refuse_losses};
+use crate::settings::Settings;
+
+/// What to move where.
+#[derive(Debug, Clone, Default)]
+pub struct ConvertOptions {
+    /// Locator of the source.
+    pub source: String,
+    /// Locator of the target.
+    pub target: String,
+    /// How to open the source.
+    pub open: OpenOptions,
+    /// How to create the target.
+    pub create: CreateOptions,
+    /// Records that may be set aside.
+    pub max_rejects: u64,
+    /// Codes of losses that are accepted.
+    pub allow_loss: Vec<String>,
+}
+
+/// What was moved.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConvertReport {
+    /// Locator of the source.
+    pub source: String,
+    /// Locator of the target.
+    pub target: String,
+    /// The collection.
+    pub collection: String,
+    /// What the run did.
+    #[serde(flatten)]
+    pub run: RunReport,
+    /// How the source's rows add up.
+    pub ledger: RowLedger,
+    /// What the target changed or lost.
+    pub losses: Vec<Loss>,
+    /// What else is worth telling.
+    pub notes: Vec<String>,
+    /// Rejects that the target has no place for.
+    #[serde(skip)]
+    pub rejects: Vec<Reject>,
+}
+
+/// Moves one collection.
+pub fn convert(options: &ConvertOptions, settings: &Settings<'_>) -> Result<ConvertReport> {
+    let opened = open::source(&options.source, &options.open)?;
+    let (connector, sink) = open::sink(&options.target, &options.create)?;
+    let scratch = settings.scratch()?;
+    let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
+    let negotiated = sink.negotiate(prepared.schema())?;
+    refuse_losses(&negotiated, &options.allow_loss)?;
+    let plan = plan_text(&*opened.source, &*prepared, &*sink, connector.name, &options.create, &options.allow_loss)?;
+    let run_options = RunOptions {
+        engine: settings.engine(),
+        max_rejects: options.max_rejects,
+        scratch: scratch.path(),
+        plan: &plan,
+        allow_inconsistent: options.open.allow_inconsistent,
+    };
+    let mut report = run(&*opened.source, &*prepared, &*sink, &negotiated, run_options)?;
+    Ok(ConvertReport {
+        source: options.source.clone(),
+        target: options.target.clone(),
+        collection: prepared.schema().name.clone(),
+        ledger: prepared.ledger(),
+        losses: negotiated.losses,
+        notes: prepared.notes(),
+        rejects: std::mem::take(&mut report.rejects),
+        run: report,
+    })
+}

@@ -1,0 +1,79 @@
+//! What is this: collections, counts, dimensions, metrics, index settings; with `full`, every row accounted for.
+
+use serde::Serialize;
+use tranship_collection::fingerprint::FingerprintSummary;
+use tranship_connector::{CollectionInfo, OpenOptions, Result, RowLedger};
+use tranship_verify::{Form, Side, fingerprint};
+
+use crate::open;
+use crate::settings::Settings;
+
+/// What to look at.
+#[derive(Debug, Clone, Default)]
+pub struct InspectOptions {
+    /// Locator.
+    pub source: String,
+    /// How to open it; a named collection narrows the report.
+    pub open: OpenOptions,
+    /// Read everything: exact counts, ledger, fingerprint.
+    pub full: bool,
+}
+
+/// What it is.
+#[derive(Debug, Clone, Serialize)]
+pub struct InspectReport {
+    /// The locator.
+    pub source: String,
+    /// Who reads it.
+    pub connector: &'static str,
+    /// The collections.
+    pub collections: Vec<InspectedCollection>,
+}
+
+/// One collection.
+#[derive(Debug, Clone, Serialize)]
+pub struct InspectedCollection {
+    /// What the files tell without reading records.
+    #[serde(flatten)]
+    pub info: CollectionInfo,
+    /// What reading everything told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full: Option<FullInspection>,
+}
+
+/// The outcome of reading everything.
+#[derive(Debug, Clone, Serialize)]
+pub struct FullInspection {
+    /// raw = live + deleted + superseded.
+    pub ledger: RowLedger,
+    /// Fingerprint of all records.
+    pub fingerprint: FingerprintSummary,
+    /// What else is worth telling.
+    pub notes: Vec<String>,
+}
+
+/// Looks at a source.
+pub fn inspect(options: &InspectOptions, settings: &Settings<'_>) -> Result<InspectReport> {
+    let (connector, mut infos) = open::list(&options.source, &options.open)?;
+    if let Some(wanted) = &options.open.collection {
+        let opened = open::source(&options.source, &options.open)?;
+        let name = opened.source.schema().name.clone();
+        infos.retain(|info| &info.name == wanted || info.schema.name == name);
+    }
+    let mut collections = Vec::new();
+    for info in infos {
+        let full = if options.full { Some(read_all(options, &info, settings)?) } else { None };
+        collections.push(InspectedCollection { info, full });
+    }
+    Ok(InspectReport { source: options.source.clone(), connector: connector.name, collections })
+}
+
+fn read_all(options: &InspectOptions, info: &CollectionInfo, settings: &Settings<'_>) -> Result<FullInspection> {
+    let open_options = OpenOptions { collection: Some(info.name.clone()), ..options.open.clone() };
+    let opened = open::source(&options.source, &open_options)?;
+    let scratch = settings.scratch()?;
+    let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), tranship_connector::source::SPLIT_BYTES, scratch.path())?;
+    let set = fingerprint(&Side::new(&opened.label, &*prepared, Form::AsRead), settings.engine())?;
+    let ledger = RowLedger { live: Some(set.records()), ..prepared.ledger() };
+    Ok(FullInspection { ledger, fingerprint: set.summary(), notes: prepared.notes() })
+}

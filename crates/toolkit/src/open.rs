@@ -1,0 +1,75 @@
+//! From the text of a locator to a source or a sink.
+
+use tranship_connector::{
+    CollectionInfo, Connector, CreateOptions, Error, Locator, OpenOptions, PrepareContext, Prepared, Registry, Result, Sink, Source,
+};
+
+use crate::providers::registry;
+
+/// A source that was found and opened.
+pub struct Opened {
+    /// The locator's text, for messages.
+    pub label: String,
+    /// Who reads it.
+    pub connector: &'static Connector,
+    /// The collection.
+    pub source: Box<dyn Source>,
+}
+
+/// Opens the one collection that `text` and `options` name.
+pub fn source(text: &str, options: &OpenOptions) -> Result<Opened> {
+    let (locator, connector) = resolve(text)?;
+    let open = connector.open.ok_or_else(|| not_offered(connector, "read"))?;
+    Ok(Opened { label: text.to_owned(), connector, source: open(&locator, options)? })
+}
+
+/// The collections that lie at `text`.
+pub fn list(text: &str, options: &OpenOptions) -> Result<(&'static Connector, Vec<CollectionInfo>)> {
+    let (locator, connector) = resolve(text)?;
+    let list = connector.list.ok_or_else(|| not_offered(connector, "read"))?;
+    Ok((connector, list(&locator, options)?))
+}
+
+/// Creates the sink that `text` names: by connector, else by the path's extension.
+pub fn sink(text: &str, options: &CreateOptions) -> Result<(&'static Connector, Box<dyn Sink>)> {
+    let registry = registry();
+    let locator = Locator::parse(text, &registry);
+    let connector = match &locator.provider {
+        Some(_) => registry.resolve(&locator)?,
+        None => by_extension(&registry, &locator)?,
+    };
+    let create = connector.create.ok_or_else(|| not_offered(connector, "written"))?;
+    Ok((connector, create(&locator, options)?))
+}
+
+/// Prepares a source with this run's memory.
+pub fn prepare<'a>(source: &'a dyn Source, memory_bytes: u64, split_bytes: u64, scratch: &std::path::Path) -> Result<Box<dyn Prepared + 'a>> {
+    source.prepare(&PrepareContext { memory_bytes, split_bytes, scratch })
+}
+
+fn resolve(text: &str) -> Result<(Locator, &'static Connector)> {
+    let registry = registry();
+    let locator = Locator::parse(text, &registry);
+    if locator.is_stream() && locator.provider.is_none() {
+        return Err(Error::usage("standard input needs a format").hint("name it, as in jsonl:-"));
+    }
+    let connector = registry.resolve(&locator)?;
+    Ok((locator, connector))
+}
+
+fn by_extension(registry: &Registry, locator: &Locator) -> Result<&'static Connector> {
+    let name = locator.path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.trim_end_matches(".zst").trim_end_matches(".gz");
+    let fits = |connector: &&&'static Connector| {
+        connector.create.is_some() && connector.extensions.iter().any(|extension| stem.ends_with(&format!(".{extension}")))
+    };
+    registry.connectors.iter().find(fits).copied().ok_or_else(|| {
+        let names: Vec<&str> = registry.connectors.iter().filter(|c| c.create.is_some()).map(|c| c.name).collect();
+        Error::usage(format!("{} does not say what to write", locator.path.display()))
+            .hint(format!("name the format, as in {}:{}", names.join("|"), locator.path.display()))
+    })
+}
+
+fn not_offered(connector: &Connector, what: &str) -> Error {
+    Error::usage(format!("`{}` cannot be {what}", connector.name)).hint("`tranship connectors` shows what can")
+}

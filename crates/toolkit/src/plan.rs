@@ -1,0 +1,118 @@
+//! What a conversion would do: splits, bytes, memory and losses. Writes nothing.
+
+use serde::Serialize;
+use tranship_collection::CollectionSchema;
+use tranship_connector::{CreateOptions, Error, ErrorKind, Loss, Negotiated, OpenOptions, Prepared, Result, Sink, Source};
+
+use crate::open;
+use crate::settings::Settings;
+
+/// What to plan.
+#[derive(Debug, Clone, Default)]
+pub struct PlanOptions {
+    /// Locator of the source.
+    pub source: String,
+    /// Locator of the target.
+    pub target: String,
+    /// How to open the source.
+    pub open: OpenOptions,
+    /// How to create the target.
+    pub create: CreateOptions,
+}
+
+/// What would happen.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanReport {
+    /// The collection as it would be read.
+    pub schema: CollectionSchema,
+    /// Records, where the source tells.
+    pub records: Option<u64>,
+    /// Bytes of the source's files.
+    pub source_bytes: u64,
+    /// Splits, each of which becomes one shard; `None` for a stream.
+    pub splits: Option<u64>,
+    /// Memory of one split in flight.
+    pub memory_per_split_bytes: u64,
+    /// Splits that the memory budget lets run at once.
+    pub parallel_splits: u64,
+    /// What the target changes or loses.
+    pub losses: Vec<Loss>,
+    /// Codes that must be given to `--allow-loss`.
+    pub needs_consent: Vec<String>,
+    /// What else is worth telling.
+    pub notes: Vec<String>,
+}
+
+/// Plans a conversion.
+pub fn plan(options: &PlanOptions, settings: &Settings<'_>) -> Result<PlanReport> {
+    let opened = open::source(&options.source, &options.open)?;
+    let (_, sink) = open::sink(&options.target, &options.create)?;
+    let scratch = settings.scratch()?;
+    let identity = opened.source.identity()?;
+    let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
+    let negotiated = sink.negotiate(prepared.schema())?;
+    let engine = settings.engine();
+    let (mut splits, mut memory) = (0, 0);
+    if !identity.files.is_empty() {
+        for split in prepared.splits()? {
+            let split = split?;
+            splits += 1;
+            memory = memory.max(prepared.split_memory_bytes(&split));
+        }
+    }
+    let memory = memory + sink.shard_memory_bytes(prepared.schema());
+    Ok(PlanReport {
+        schema: prepared.schema().clone(),
+        records: prepared.ledger().live,
+        source_bytes: identity.bytes(),
+        splits: (!identity.files.is_empty()).then_some(splits),
+        memory_per_split_bytes: memory,
+        parallel_splits: (engine.memory_bytes / memory.max(1)).clamp(1, engine.threads as u64),
+        needs_consent: denied(&negotiated.losses, &[]).map(|loss| loss.code.clone()).collect(),
+        losses: negotiated.losses,
+        notes: prepared.notes(),
+    })
+}
+
+/// Losses that need consent and have none.
+fn denied<'a>(losses: &'a [Loss], allowed: &'a [String]) -> impl Iterator<Item = &'a Loss> {
+    losses.iter().filter(|loss| loss.grade.needs_consent() && !allowed.contains(&loss.code))
+}
+
+/// Refuses losses that were not allowed by code.
+pub fn refuse_losses(negotiated: &Negotiated, allowed: &[String]) -> Result<()> {
+    let denied: Vec<&Loss> = denied(&negotiated.losses, allowed).collect();
+    let Some(first) = denied.first() else { return Ok(()) };
+    let codes: Vec<String> = denied.iter().map(|loss| format!("--allow-loss {}", loss.code)).collect();
+    Err(Error::new(ErrorKind::LossDenied, format!("the target cannot hold {}: {} would become {}", first.path, first.from, first.to))
+        .with("losses", denied.len())
+        .hint(format!("accept with {}", codes.join(" "))))
+}
+
+/// The canonical text of what a run is to do; a run resumes only under the same text.
+pub fn plan_text(source: &dyn Source, prepared: &dyn Prepared, sink: &dyn Sink, connector: &str, create: &CreateOptions, allowed: &[String]) -> Result<String> {
+    #[derive(Serialize)]
+    struct Text<'a> {
+        tranship: &'a str,
+        source: tranship_storage::SourceIdentity,
+        schema: &'a CollectionSchema,
+        target: &'a str,
+        split_bytes: u64,
+        collection: &'a Option<String>,
+        document_key: &'a Option<String>,
+        plain_encoding: bool,
+        allowed_losses: &'a [String],
+    }
+    let text = Text {
+        tranship: env!("CARGO_PKG_VERSION"),
+        source: source.identity()?,
+        schema: prepared.schema(),
+        target: connector,
+        split_bytes: sink.split_bytes(),
+        collection: &create.collection,
+        document_key: &create.document_key,
+        plain_encoding: create.plain_encoding,
+        allowed_losses: allowed,
+    };
+    serde_json::to_string_pretty(&text).map_err(|e| Error::bug("cannot write the plan").caused_by(e))
+}

@@ -1,0 +1,16 @@
+//! The registry of this build: one line per connector.
+
+use tranship_connector::Registry;
+
+/// All connectors.
+pub fn registry() -> Registry {
+    Registry {
+        connectors: vec![
+            &tranship_archive::CONNECTOR,
+            &tranship_format_jsonl::CONNECTOR,
+            &tranship_format_parquet::CONNECTOR,
+            &tranship_provider_chroma::CONNECTOR,
+            &tranship_provider_qdrant::CONNECTOR,
+        ],
+    }
+}

@@ -1,0 +1,173 @@
+//! Names what differs: the first few records of each class are read again and compared field by field.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use tranship_collection::json::{self, Entries};
+use tranship_collection::{BatchView, VectorValue};
+use tranship_connector::{Error, Result};
+
+use crate::join::Place;
+use crate::side::Side;
+use crate::tolerance::relative_difference;
+
+/// One record that differs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    /// Its id.
+    pub id: String,
+    /// Its namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The fields that differ.
+    pub fields: Vec<FieldDifference>,
+}
+
+/// One field that differs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FieldDifference {
+    /// "vector", "vector.NAME", "document", "metadata.KEY".
+    pub field: String,
+    /// The value in A, shortened.
+    pub a: String,
+    /// The value in B, shortened.
+    pub b: String,
+    /// What kind of difference it is, where that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// One record, read again.
+#[derive(Debug, Clone, Default)]
+pub struct Fetched {
+    id: String,
+    namespace: Option<String>,
+    vectors: BTreeMap<String, Vec<f32>>,
+    document: Option<String>,
+    metadata: Option<String>,
+}
+
+impl Fetched {
+    /// How a list of ids shows it.
+    pub fn label(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.id),
+            None => self.id.clone(),
+        }
+    }
+}
+
+/// Reads the records at `places` again, in the order of `places`.
+pub fn fetch(side: &Side<'_>, places: &[Place]) -> Result<Vec<Fetched>> {
+    let wanted: BTreeSet<Place> = places.iter().copied().collect();
+    let mut found = BTreeMap::new();
+    if !wanted.is_empty() {
+        for split in side.prepared.splits()? {
+            let split = split?;
+            let rows: BTreeSet<u32> = wanted.iter().filter(|p| p.ordinal == split.ordinal).map(|p| p.row).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let ordinal = split.ordinal;
+            side.each_batch(split, |batch, before| {
+                let view = BatchView::new(batch, side.schema()).map_err(|fault| side.located(ordinal, before, &fault))?;
+                for row in 0..view.len() {
+                    let number = (before + row as u64) as u32;
+                    if rows.contains(&number) {
+                        found.insert(Place { ordinal, row: number }, record(&view, row));
+                    }
+                }
+                Ok(())
+            })?;
+        }
+    }
+    places
+        .iter()
+        .map(|place| found.get(place).cloned().ok_or_else(|| Error::bug("a record that was read once is gone").with("split", place.ordinal)))
+        .collect()
+}
+
+fn record(view: &BatchView<'_>, row: usize) -> Fetched {
+    let mut vectors = BTreeMap::new();
+    for (column, spec) in view.vector_specs().enumerate() {
+        let values = match view.vector(column, row) {
+            Some(VectorValue::Dense(values) | VectorValue::Multi(values)) => values.to_vec(),
+            Some(VectorValue::Widened(values)) => values,
+            Some(VectorValue::Sparse(indices, values)) => indices.iter().map(|i| *i as f32).chain(values.iter().copied()).collect(),
+            None => continue,
+        };
+        vectors.insert(spec.name.clone(), values);
+    }
+    Fetched {
+        id: view.id(row).to_owned(),
+        namespace: view.namespace(row).map(str::to_owned),
+        vectors,
+        document: view.document(row).map(str::to_owned),
+        metadata: view.metadata(row).map(str::to_owned),
+    }
+}
+
+/// The fields in which two records of one id differ.
+pub fn difference(a: &Fetched, b: &Fetched, tolerances: &BTreeMap<String, f32>) -> Difference {
+    let mut fields = Vec::new();
+    let names: BTreeSet<&String> = a.vectors.keys().chain(b.vectors.keys()).collect();
+    for name in names {
+        let tolerance = tolerances.get(name).copied().unwrap_or(0.0);
+        fields.extend(vector_difference(name, a.vectors.get(name), b.vectors.get(name), tolerance));
+    }
+    if a.document != b.document {
+        let text = |text: &Option<String>| text.as_ref().map_or("none".to_owned(), |text| shortened(&format!("{text:?}")));
+        fields.push(FieldDifference { field: "document".into(), a: text(&a.document), b: text(&b.document), note: None });
+    }
+    fields.extend(metadata_differences(a.metadata.as_deref(), b.metadata.as_deref()));
+    Difference { id: a.id.clone(), namespace: a.namespace.clone(), fields }
+}
+
+fn vector_difference(name: &str, a: Option<&Vec<f32>>, b: Option<&Vec<f32>>, tolerance: f32) -> Option<FieldDifference> {
+    let field = tranship_collection::fingerprint::vector_component(name);
+    let (Some(x), Some(y)) = (a, b) else {
+        let shown = |v: Option<&Vec<f32>>| v.map_or("none".to_owned(), |v| format!("{} elements", v.len()));
+        return (a.is_some() != b.is_some()).then(|| FieldDifference { field, a: shown(a), b: shown(b), note: None });
+    };
+    if x.len() != y.len() {
+        return Some(FieldDifference { field, a: format!("{} elements", x.len()), b: format!("{} elements", y.len()), note: None });
+    }
+    let first = x.iter().zip(y).position(|(x, y)| x.to_bits() != y.to_bits())?;
+    let relative = relative_difference(x, y);
+    if relative <= tolerance {
+        return None;
+    }
+    let differing = x.iter().zip(y).filter(|(x, y)| x.to_bits() != y.to_bits()).count();
+    let note = format!("{differing} of {} elements differ, the largest by {relative:.1e} of the largest element", x.len());
+    Some(FieldDifference { field: format!("{field}[{first}]"), a: format!("{:?}", x[first]), b: format!("{:?}", y[first]), note: Some(note) })
+}
+
+fn metadata_differences(a: Option<&str>, b: Option<&str>) -> Vec<FieldDifference> {
+    let (a, b) = (entries(a), entries(b));
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let differs = |key: &&&String| canonical(a.get(**key)) != canonical(b.get(**key));
+    keys.iter()
+        .filter(differs)
+        .map(|key| {
+            let shown = |map: &BTreeMap<String, String>| map.get(*key).map_or("none".to_owned(), |text| shortened(text));
+            FieldDifference { field: format!("metadata.{key}"), a: shown(&a), b: shown(&b), note: None }
+        })
+        .collect()
+}
+
+fn entries(text: Option<&str>) -> BTreeMap<String, String> {
+    let parsed = text.and_then(|text| Entries::parse(text).ok());
+    parsed.map_or_else(BTreeMap::new, |entries| entries.0.into_iter().map(|(k, v)| (k.into_owned(), v.get().to_owned())).collect())
+}
+
+fn canonical(text: Option<&String>) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    json::canonical(text?, &mut out).ok().map(|()| out)
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,95 @@
+//! The one test command: everything that must hold before a change is merged.
+//!
+//! Invariant: phases run in order and the first that fails ends the command with its reason; nothing is skipped, so a missing tool is
+//! a failure. Engines are made while the code is compiled. The time of each phase is printed at the end, pass or fail.
+
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use crate::{Outcome, engines, layers, shell};
+
+/// Runs all phases.
+pub fn run() -> Outcome {
+    let mut phases = Phases::default();
+    let (outcome, total) = shell::timed(|| all_phases(&mut phases));
+    phases.print(total, outcome.is_ok());
+    outcome
+}
+
+fn all_phases(phases: &mut Phases) -> Outcome {
+    phases.run("tools", tools_are_there)?;
+    phases.run("format", || shell::run(&mut shell::cargo(&["fmt", "--all", "--check"])))?;
+    phases.run("layers", layers::check)?;
+    phases.run("build and engines", build_and_engines)?;
+    phases.run("clippy", || {
+        shell::run(&mut shell::cargo(&[
+            "clippy",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ]))
+    })?;
+    phases.run("tests", || shell::run(with_engines(&mut test_command())))?;
+    phases.run("doc tests", || {
+        shell::run(with_engines(&mut shell::cargo(&["test", "--release", "--workspace", "--doc"])))
+    })
+}
+
+fn build_and_engines() -> Outcome {
+    thread::scope(|scope| {
+        let making = scope.spawn(|| engines::make_all(engines::FOR_TESTS));
+        let built = shell::run(&mut shell::cargo(&["build", "--release", "--workspace", "--all-targets"]));
+        let made = making.join().unwrap_or_else(|_| Err("engines: a thread panicked".to_owned()));
+        built.and(made)
+    })
+}
+
+/// nextest where it is installed, for its parallel runs; else what every toolchain has.
+fn test_command() -> Command {
+    if shell::succeeds(&mut shell::cargo(&["nextest", "--version"])) {
+        return shell::cargo(&["nextest", "run", "--release", "--workspace"]);
+    }
+    shell::cargo(&["test", "--release", "--workspace", "--all-targets", "--no-fail-fast"])
+}
+
+fn with_engines(command: &mut Command) -> &mut Command {
+    command.env("TRANSHIP_ENGINES", engines::directory())
+}
+
+fn tools_are_there() -> Outcome {
+    for (component, arguments) in [("rustfmt", ["fmt", "--version"]), ("clippy", ["clippy", "--version"])] {
+        if !shell::succeeds(&mut shell::cargo(&arguments)) {
+            return Err(format!("{component} is missing: rustup component add {component}"));
+        }
+    }
+    Ok(())
+}
+
+/// Names and times of the phases so far.
+#[derive(Default)]
+struct Phases(Vec<(&'static str, Duration)>);
+
+impl Phases {
+    fn run(&mut self, name: &'static str, phase: impl FnOnce() -> Outcome) -> Outcome {
+        println!("== {name}");
+        let (outcome, took) = shell::timed(phase);
+        self.0.push((name, took));
+        outcome
+    }
+
+    fn print(&self, total: Duration, passed: bool) {
+        println!("\n{:<20} {:>8}", "phase", "seconds");
+        for (name, took) in &self.0 {
+            println!("{name:<20} {:>8.1}", took.as_secs_f64());
+        }
+        println!("{:<20} {:>8.1}", "total", total.as_secs_f64());
+        match self.0.last() {
+            Some((name, _)) if !passed => println!("FAILED in: {name}"),
+            _ => println!("PASSED"),
+        }
+    }
+}

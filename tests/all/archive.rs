@@ -1,0 +1,75 @@
+//! Archives in the hands of software that is not ours.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tranship_testkit::{Generator, MemorySource, Tranship, conformance, engines};
+
+use crate::support::{arg, locator, wordnet_archive};
+
+/// What another reader sees in an archive.
+fn numbers(archive: &Path, environment: &str, reader: &str) -> Value {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("numbers.json");
+    engines::run(environment, "archive_read.py", &[arg(archive), arg(&file), "--reader".as_ref(), reader.as_ref()]);
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+const READERS: [(&str, &str); 4] = [("readers", "duckdb"), ("readers", "polars"), ("readers", "pyarrow"), ("pyarrow-old", "pyarrow")];
+
+#[test]
+fn every_reader_sees_the_same_numbers_null_vectors_included() {
+    let dir = tempfile::tempdir().unwrap();
+    let generated = dir.path().join("generated.tranship");
+    let generator = Generator { rows: 2_000, dim: 24, namespaced: true, ..Generator::default() };
+    let source = MemorySource::new(generator.schema(), generator.batches(), 4);
+    let report = conformance::write(&source, &locator("archive", &generated), conformance::engine(2, 512 << 20), 0).unwrap();
+    for (archive, records, nulls) in
+        [(wordnet_archive(dir.path()), 1_480, 0), (generated, 2_000, report.null_vectors.values().sum::<u64>())]
+    {
+        let seen: Vec<Value> = READERS.iter().map(|(environment, reader)| numbers(&archive, environment, reader)).collect();
+        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+        assert_eq!(seen[0]["rows"], records);
+        assert_eq!(seen[0]["vectors"]["vector"]["nulls"], nulls);
+    }
+}
+
+#[test]
+fn bagit_finds_the_bag_valid_and_a_damaged_one_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = wordnet_archive(dir.path());
+    engines::run("readers", "bag_validate.py", &[arg(&archive)]);
+    let part = archive.join("data/part-00000.parquet");
+    let mut bytes = std::fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&part, bytes).unwrap();
+    let broken = std::panic::catch_unwind(|| engines::run("readers", "bag_validate.py", &[arg(&archive)]));
+    assert!(broken.is_err());
+}
+
+#[test]
+fn fingerprint_agrees_with_the_python_implementation() {
+    let dir = tempfile::tempdir().unwrap();
+    let generated = dir.path().join("generated.tranship");
+    let generator = Generator { rows: 800, mixed_ids: true, namespaced: true, ..Generator::default() };
+    let source = MemorySource::new(generator.schema(), generator.batches(), 4);
+    conformance::write(&source, &locator("archive", &generated), conformance::engine(2, 512 << 20), 0).unwrap();
+    for archive in [wordnet_archive(dir.path()), generated] {
+        let out = dir.path().join("fingerprint.json");
+        engines::run("readers", "fingerprint.py", &[arg(&archive), arg(&out)]);
+        let theirs: Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
+        let manifest: Value = serde_json::from_slice(&std::fs::read(archive.join("MANIFEST.json")).unwrap()).unwrap();
+        assert_eq!(theirs, manifest["fingerprint"]);
+    }
+}
+
+#[test]
+fn verify_reaches_each_level_and_says_what_it_leaves_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = wordnet_archive(dir.path());
+    for (level, open) in [("L0", "content"), ("L1", "decoded"), ("L2", "duplicate"), ("L3", "source's")] {
+        let ran = Tranship::run(["verify", archive.to_str().unwrap(), "--level", level]).expect(0);
+        assert!(ran.stdout.contains(&format!("WHOLE at level {level}")) && ran.stdout.contains(open), "{}", ran.stdout);
+    }
+}

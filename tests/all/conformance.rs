@@ -1,0 +1,155 @@
+//! Every connector that reads and writes, against the same demands.
+
+use tranship_connector::{ErrorKind, Locator};
+use tranship_storage::Limits;
+use tranship_testkit::conformance::{engine, read, tree, write};
+use tranship_testkit::{Generator, MemorySource};
+use tranship_toolkit::{open, providers};
+
+const MEMORY: u64 = 512 << 20;
+
+fn two_way_connectors() -> Vec<&'static str> {
+    let registry = providers::registry();
+    registry.connectors.iter().filter(|c| c.open.is_some() && c.create.is_some()).map(|c| c.name).collect()
+}
+
+fn collections() -> Vec<(&'static str, Generator)> {
+    let plain = Generator::default();
+    vec![
+        ("plain", plain.clone()),
+        ("mixed ids", Generator { mixed_ids: true, ..plain.clone() }),
+        ("namespaces", Generator { namespaced: true, ..plain.clone() }),
+        ("all vectors", Generator { all_vectors: true, dim: 3, ..plain.clone() }),
+        ("everything", Generator { mixed_ids: true, namespaced: true, all_vectors: true, seed: 7, ..plain.clone() }),
+        ("one record", Generator { rows: 1, ..plain }),
+    ]
+}
+
+#[test]
+fn what_is_written_reads_back_with_the_same_fingerprint() {
+    for name in two_way_connectors() {
+        for (kind, generator) in collections() {
+            let dir = tempfile::tempdir().unwrap();
+            let target = format!("{name}:{}", dir.path().join("out").display());
+            let source = MemorySource::new(generator.schema(), generator.batches(), 2);
+            let report = write(&source, &target, engine(2, MEMORY), 0).unwrap_or_else(|e| panic!("{name}, {kind}: {e}"));
+            let found = read(&target, engine(2, MEMORY)).unwrap_or_else(|e| panic!("{name}, {kind}: {e}"));
+            assert_eq!(found, report.fingerprint, "{name}, {kind}");
+            assert_eq!(report.records, generator.rows as u64, "{name}, {kind}");
+        }
+    }
+}
+
+#[test]
+fn output_bytes_depend_on_nothing_but_the_input() {
+    for name in two_way_connectors() {
+        let generator = Generator { rows: 3_000, dim: 32, ..Generator::default() };
+        let source = MemorySource::new(generator.schema(), generator.batches(), 4);
+        let runs: Vec<_> = [(1, MEMORY), (2, MEMORY), (7, MEMORY), (7, MEMORY / 3)]
+            .into_iter()
+            .map(|(threads, memory)| {
+                let dir = tempfile::tempdir().unwrap();
+                let out = dir.path().join("out");
+                write(&source, &format!("{name}:{}", out.display()), engine(threads, memory), 0).unwrap();
+                tree(&out)
+            })
+            .collect();
+        assert!(!runs[0].is_empty() && runs.windows(2).all(|pair| pair[0] == pair[1]), "{name}");
+    }
+}
+
+#[test]
+fn a_failing_or_panicking_split_leaves_no_output_and_names_itself() {
+    let generator = Generator::default();
+    for name in two_way_connectors() {
+        for panics in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let out = dir.path().join("out");
+            let mut source = MemorySource::new(generator.schema(), generator.batches(), 1);
+            (source.fail_at, source.panic_at) = if panics { (None, Some(3)) } else { (Some(3), None) };
+            let error = write(&source, &format!("{name}:{}", out.display()), engine(3, MEMORY), 0).unwrap_err();
+            assert_eq!(error.kind(), if panics { ErrorKind::Bug } else { ErrorKind::Damaged }, "{name}: {error}");
+            assert!(error.to_string().contains("split 3"), "{name}: {error}");
+            assert!(!out.exists(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_existing_output_is_never_overwritten() {
+    let generator = Generator { rows: 10, ..Generator::default() };
+    let source = MemorySource::new(generator.schema(), generator.batches(), 1);
+    for name in two_way_connectors() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let target = format!("{name}:{}", out.display());
+        write(&source, &target, engine(1, MEMORY), 0).unwrap();
+        let before = tree(&out);
+        let error = write(&source, &target, engine(1, MEMORY), 0).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutputExists, "{name}: {error}");
+        assert_eq!(tree(&out), before, "{name}");
+    }
+}
+
+#[test]
+fn duplicate_ids_are_found_across_splits() {
+    let generator = Generator { rows: 100, batch_rows: 10, ..Generator::default() };
+    let mut batches = generator.batches();
+    batches.push(batches[2].slice(3, 1));
+    let source = MemorySource::new(generator.schema(), batches, 1);
+    for name in two_way_connectors() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let error = write(&source, &format!("{name}:{}", out.display()), engine(2, MEMORY), 0).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("same id") && text.contains("split 2") && text.contains("ümlaut/23"), "{name}: {text}");
+        assert!(!out.exists(), "{name}");
+    }
+}
+
+#[test]
+fn rejects_beyond_the_budget_end_the_run_and_within_it_are_counted() {
+    let generator = Generator { rows: 100, batch_rows: 10, ..Generator::default() };
+    for name in two_way_connectors() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut source = MemorySource::new(generator.schema(), generator.batches(), 1);
+        source.reject_below = 3;
+        let target = format!("{name}:{}", dir.path().join("out").display());
+        let error = write(&source, &target, engine(2, MEMORY), 2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooManyRejects, "{name}: {error}");
+        let target = format!("{name}:{}", dir.path().join("second").display());
+        let report = write(&source, &target, engine(2, MEMORY), 3).unwrap();
+        assert_eq!((report.rejected, report.records), (3, 100), "{name}");
+    }
+}
+
+#[test]
+fn every_connector_says_no_to_a_path_that_is_something_else() {
+    let registry = providers::registry();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("notes.txt");
+    std::fs::write(&file, "nothing that anybody reads").unwrap();
+    for connector in &registry.connectors {
+        assert_eq!((connector.probe)(&file), None, "{}", connector.name);
+        assert_eq!((connector.probe)(dir.path()), None, "{}", connector.name);
+    }
+    let error = registry.resolve(&Locator { provider: None, path: file }).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotRecognised);
+}
+
+#[test]
+fn a_memory_budget_that_is_too_small_names_the_one_that_would_do() {
+    let generator = Generator { rows: 10, ..Generator::default() };
+    let source = MemorySource::new(generator.schema(), generator.batches(), 1);
+    let dir = tempfile::tempdir().unwrap();
+    let error = write(&source, &format!("archive:{}", dir.path().join("a").display()), engine(1, 1 << 20), 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.next_step().unwrap().contains("--memory"), "{error}");
+    assert!(Limits::default().max_dim >= 65_536);
+}
+
+#[test]
+fn a_stream_cannot_be_a_directory() {
+    let error = open::sink("archive:-", &tranship_connector::CreateOptions::default()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+}

@@ -1,0 +1,16 @@
+//! The tests that cross crates: real dumps in, real engines as judges, the binary as a user runs it.
+// Tests make and break files on purpose.
+#![allow(clippy::disallowed_methods)]
+
+mod archive;
+mod bundle;
+mod chroma;
+mod command_line;
+mod conformance;
+mod crash;
+mod damage;
+mod determinism;
+mod memory;
+mod migrate;
+mod sets;
+mod support;

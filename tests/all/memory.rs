@@ -1,0 +1,80 @@
+//! Memory is bounded by `--memory`, whatever the input.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use tranship_testkit::{Random, Tranship};
+
+use crate::support::locator;
+
+/// Peak resident memory of a run in MiB, and its exit code.
+fn peak(arguments: &[&str]) -> (u64, i32) {
+    const PROGRAM: &str = "import resource,subprocess,sys\nr=subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,stderr=subprocess.PIPE)\n\
+        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024, r.returncode)\nsys.stderr.buffer.write(r.stderr)";
+    let out = Command::new("python3")
+        .args(["-c", PROGRAM])
+        .arg(Tranship::path())
+        .args(arguments)
+        .env("TRANSHIP_PROGRESS", "none")
+        .output()
+        .expect("python3 starts");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let mut numbers = text.split_whitespace().map(|n| n.parse().expect("two numbers"));
+    let (peak, code) = (numbers.next().unwrap(), numbers.next().unwrap() as i32);
+    println!("peak {peak} MiB, exit {code}: {arguments:?} {}", String::from_utf8_lossy(&out.stderr));
+    (peak, code)
+}
+
+fn write_lines(path: &Path, rows: u64) {
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
+    let mut random = Random::new(3);
+    for row in 0..rows {
+        let vector: Vec<String> = (0..16).map(|_| random.unit().to_string()).collect();
+        let document = "some words that a document might have ".repeat(2);
+        writeln!(
+            file,
+            "{{\"id\":\"doc-{row}\",\"vector\":[{}],\"metadata\":{{\"row\":{row},\"tag\":\"t{}\"}},\"document\":\"{document}\"}}",
+            vector.join(","),
+            row % 17
+        )
+        .unwrap();
+    }
+}
+
+#[test]
+fn peak_memory_stays_below_the_budget_and_is_flat_from_100k_to_1m_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut peaks = Vec::new();
+    for rows in [100_000, 1_000_000] {
+        let lines = dir.path().join("in.jsonl");
+        let archive = dir.path().join(format!("{rows}.tranship"));
+        let back = dir.path().join("back.jsonl");
+        write_lines(&lines, rows);
+        let (into, code) = peak(&["convert", &locator("jsonl", &lines), &locator("archive", &archive), "--memory", "256MiB"]);
+        assert_eq!(code, 0);
+        let (out, code) = peak(&["convert", &locator("archive", &archive), &locator("jsonl", &back), "--memory", "256MiB"]);
+        assert_eq!(code, 0);
+        let (proof, code) = peak(&["verify", &locator("jsonl", &back), &locator("archive", &archive), "--memory", "256MiB"]);
+        assert_eq!(code, 0);
+        assert!([into, out, proof].iter().all(|peak| *peak < 256 + 128), "{rows} rows: {into}, {out}, {proof} MiB");
+        peaks.push([into, out, proof]);
+        std::fs::remove_file(&back).unwrap();
+    }
+    for (small, large) in peaks[0].iter().zip(peaks[1]) {
+        assert!(large <= small + small / 4 + 48, "{peaks:?} MiB: grows with the input");
+    }
+}
+
+#[test]
+fn a_line_without_end_is_a_named_limit_and_not_a_full_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("long.jsonl");
+    let file = std::fs::File::create(&lines).unwrap();
+    // 1 GiB that takes no space on disk.
+    file.set_len(1 << 30).unwrap();
+    drop(file);
+    let (mib, code) = peak(&["convert", &locator("jsonl", &lines), &locator("archive", &dir.path().join("a.tranship"))]);
+    assert!(matches!(code, 11 | 12 | 14), "exit {code}");
+    assert!(mib < 512, "{mib} MiB");
+}

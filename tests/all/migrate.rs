@@ -1,0 +1,58 @@
+//! The main job as the README shows it.
+
+use tranship_testkit::Tranship;
+
+use crate::support::locator;
+
+#[test]
+fn the_wordnet_collection_is_ready_to_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("demo");
+    let ran = Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &locator("qdrant", &target)]).expect(0);
+    assert!(ran.stdout.contains("READY TO LOAD") && !ran.stdout.contains("NOT READY"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("1480 records"), "{}", ran.stdout);
+    for file in ["demo/load.sh", "demo/check.sh", "demo/undo.sh", "demo/mapping.json", "demo/schema.json", "demo.tranship/MANIFEST.json", "demo.run/migrate.json"] {
+        assert!(dir.path().join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn all_five_collections_are_ready_to_load_and_an_empty_one_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("all");
+    let ran = Tranship::run(["migrate", "chroma:fixtures/chroma-1.5.9", &locator("qdrant", &target), "--all", "--json"]).expect(0);
+    let report = ran.json();
+    let collections = report["collections"].as_array().unwrap();
+    let records: Vec<(&str, u64)> = collections.iter().map(|c| (c["collection"].as_str().unwrap(), c["records"].as_u64().unwrap())).collect();
+    let mut sorted = records.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, [("cos64", 2751), ("empty", 0), ("ip_16_bigsync", 2751), ("l2_32", 2751), ("tiny", 2)]);
+    assert!(collections.iter().all(|c| c["ready"] == true), "{report:#}");
+    assert!(!target.join("empty/schema.json").exists(), "a collection without dimensions has no create body");
+}
+
+#[test]
+fn a_second_migrate_keeps_what_is_there_and_proves_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = locator("qdrant", &dir.path().join("demo"));
+    Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &target]).expect(0);
+    let again = Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &target]).expect(0);
+    assert!(again.stdout.contains("kept") && again.stdout.contains("proven again"), "{}", again.stdout);
+    let other = Tranship::run(["migrate", "chroma:fixtures/chroma-1.5.9", "--collection", "tiny", &target]).expect(20);
+    assert!(other.stderr.contains("another source"), "{}", other.stderr);
+}
+
+#[test]
+fn a_bundle_that_was_tampered_with_is_not_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("demo");
+    Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &locator("qdrant", &target)]).expect(0);
+    let body = std::fs::read_dir(target.join("data")).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&body).unwrap();
+    let position = text.find("0.0").unwrap();
+    let tampered = format!("{}0.9{}", &text[..position], &text[position + 3..]);
+    std::fs::write(&body, tampered).unwrap();
+    let ran = Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &locator("qdrant", &target)]);
+    assert!(matches!(ran.code, Some(1 | 11)), "{ran:?}");
+    assert!(!ran.stdout.contains("READY TO LOAD: "), "{}", ran.stdout);
+}
