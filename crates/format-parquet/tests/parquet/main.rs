@@ -1,5 +1,7 @@
 //! Parquet in and out, against its own promises.
 
+#![allow(clippy::disallowed_methods)]
+
 mod foreign;
 mod parts;
 mod samples;
