@@ -15,7 +15,8 @@ fn numbers(archive: &Path, environment: &str, reader: &str) -> Value {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
-const READERS: [(&str, &str); 4] = [("readers", "duckdb"), ("readers", "polars"), ("readers", "pyarrow"), ("pyarrow-old", "pyarrow")];
+const READERS: [(&str, &str); 4] =
+    [("readers", "duckdb"), ("readers", "polars"), ("readers", "pyarrow"), ("pyarrow-old", "pyarrow")];
 
 #[test]
 fn every_reader_sees_the_same_numbers_null_vectors_included() {
@@ -23,11 +24,13 @@ fn every_reader_sees_the_same_numbers_null_vectors_included() {
     let generated = dir.path().join("generated.tranship");
     let generator = Generator { rows: 2_000, dim: 24, namespaced: true, ..Generator::default() };
     let source = MemorySource::new(generator.schema(), generator.batches(), 4);
-    let report = conformance::write(&source, &locator("archive", &generated), conformance::engine(2, 512 << 20), 0).unwrap();
+    let report =
+        conformance::write(&source, &locator("archive", &generated), conformance::engine(2, 512 << 20), 0).unwrap();
     for (archive, records, nulls) in
         [(wordnet_archive(dir.path()), 1_480, 0), (generated, 2_000, report.null_vectors.values().sum::<u64>())]
     {
-        let seen: Vec<Value> = READERS.iter().map(|(environment, reader)| numbers(&archive, environment, reader)).collect();
+        let seen: Vec<Value> =
+            READERS.iter().map(|(environment, reader)| numbers(&archive, environment, reader)).collect();
         assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
         assert_eq!(seen[0]["rows"], records);
         assert_eq!(seen[0]["vectors"]["vector"]["nulls"], nulls);

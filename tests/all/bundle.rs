@@ -23,7 +23,14 @@ fn mapping(bundle: &Path) -> Value {
 /// `verify ARCHIVE SCROLLED --mapping`.
 fn proof(archive: &Path, bundle: &Path, scrolled: &Path) -> Value {
     let mapping = bundle.join("mapping.json");
-    let arguments = ["verify", &locator("archive", archive), &locator("jsonl", scrolled), "--mapping", mapping.to_str().unwrap(), "--json"];
+    let arguments = [
+        "verify",
+        &locator("archive", archive),
+        &locator("jsonl", scrolled),
+        "--mapping",
+        mapping.to_str().unwrap(),
+        "--json",
+    ];
     Tranship::run(arguments).expect(0).json()
 }
 
@@ -48,7 +55,12 @@ fn l2_and_dot_collections_come_back_from_the_engine_with_the_sources_own_fingerp
         let work = tempfile::tempdir().unwrap();
         let (bundle, scrolled) = load(&archive, work.path());
         let report = proof(&archive, &bundle, &scrolled);
-        assert_eq!((&report["by_fingerprint"], &report["tolerated"]), (&json!(true), &json!(0)), "{}", archive.display());
+        assert_eq!(
+            (&report["by_fingerprint"], &report["tolerated"]),
+            (&json!(true), &json!(0)),
+            "{}",
+            archive.display()
+        );
         let mapping = mapping(&bundle);
         assert_eq!(report["b"], mapping["expected_fingerprint"]);
         assert_eq!(report["b"], mapping["source_fingerprint"]);
@@ -93,8 +105,10 @@ fn a_vector_that_was_swapped_inside_the_target_is_found_and_named() {
     ])
     .expect(1)
     .json();
-    let mut found: Vec<&str> = report["differences"].as_array().unwrap().iter().map(|d| d["id"].as_str().unwrap()).collect();
-    let mut swapped: Vec<&str> = [5, 6].iter().map(|row| records[*row]["metadata"]["_tranship_id"].as_str().unwrap()).collect();
+    let mut found: Vec<&str> =
+        report["differences"].as_array().unwrap().iter().map(|d| d["id"].as_str().unwrap()).collect();
+    let mut swapped: Vec<&str> =
+        [5, 6].iter().map(|row| records[*row]["metadata"]["_tranship_id"].as_str().unwrap()).collect();
     found.sort_unstable();
     swapped.sort_unstable();
     assert_eq!(found, swapped);
@@ -106,6 +120,8 @@ fn a_bundle_read_back_is_its_source_bit_for_bit() {
     let archive = generated(Metric::Cosine, dir.path());
     let bundle = dir.path().join("bundle");
     convert(&locator("archive", &archive), &locator("qdrant", &bundle), &[]);
-    let report = Tranship::run(["verify", &locator("archive", &archive), &locator("qdrant", &bundle), "--json"]).expect(0).json();
+    let report = Tranship::run(["verify", &locator("archive", &archive), &locator("qdrant", &bundle), "--json"])
+        .expect(0)
+        .json();
     assert_eq!(report["by_fingerprint"], json!(true));
 }

@@ -110,7 +110,10 @@ fn fresh_directories_of_the_real_engine_equal_its_answer() {
         let mut collections: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
         for record in &truth {
             let part = |key: &str| record[key].as_str().unwrap();
-            collections.entry(format!("{}/{}/{}", part("tenant"), part("database"), part("collection"))).or_default().push(record);
+            collections
+                .entry(format!("{}/{}/{}", part("tenant"), part("database"), part("collection")))
+                .or_default()
+                .push(record);
         }
         let listed = Tranship::run(["inspect", &locator("chroma", &directory), "--json"]).expect(0).json();
         for (name, records) in &collections {
@@ -144,7 +147,11 @@ fn reading_changes_nothing_in_the_source() {
     };
     let before = state(&directory);
     Tranship::run(["inspect", &locator("chroma", &directory), "--full"]).expect(0);
-    convert(&locator("chroma", &directory), &locator("archive", &dir.path().join("a.tranship")), &["--collection", "l2_32"]);
+    convert(
+        &locator("chroma", &directory),
+        &locator("archive", &dir.path().join("a.tranship")),
+        &["--collection", "l2_32"],
+    );
     assert_eq!(state(&directory), before);
 }
 

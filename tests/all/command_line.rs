@@ -12,7 +12,8 @@ fn convert_text(text: &[u8]) -> (i32, String) {
     let dir = tempfile::tempdir().unwrap();
     let lines = dir.path().join("in.jsonl");
     std::fs::write(&lines, text).unwrap();
-    let ran = Tranship::run(["convert", &locator("jsonl", &lines), &locator("archive", &dir.path().join("out.tranship"))]);
+    let ran =
+        Tranship::run(["convert", &locator("jsonl", &lines), &locator("archive", &dir.path().join("out.tranship"))]);
     assert!(ran.code == Some(0) || !dir.path().join("out.tranship").exists(), "a failed run left an output");
     (ran.code.unwrap(), ran.stderr.replace(&dir.path().display().to_string(), "DIR"))
 }
@@ -20,14 +21,23 @@ fn convert_text(text: &[u8]) -> (i32, String) {
 #[test]
 fn bad_records_end_the_run_with_their_place_and_the_next_step() {
     let good = "{\"id\":\"a\",\"vector\":[1,2]}\n";
-    let deep = format!("{good}{{\"id\":\"b\",\"vector\":[1,2],\"metadata\":{}1{}}}\n", "{\"a\":".repeat(10_000), "}".repeat(10_000));
+    let deep = format!(
+        "{good}{{\"id\":\"b\",\"vector\":[1,2],\"metadata\":{}1{}}}\n",
+        "{\"a\":".repeat(10_000),
+        "}".repeat(10_000)
+    );
     let cases: [(&str, String, i32, &str); 7] = [
         ("wrong dim", format!("{good}{{\"id\":\"b\",\"vector\":[1,2,3]}}\n"), 14, "3 dimensions"),
         ("NaN", format!("{good}{{\"id\":\"b\",\"vector\":[1,NaN]}}\n"), 14, "NaN"),
         ("overflow", format!("{good}{{\"id\":\"b\",\"vector\":[1,1e39]}}\n"), 14, "f32"),
         ("duplicate id", format!("{good}{good}"), 11, "same id"),
         ("deep nesting", deep, 14, "nest"),
-        ("duplicate key", format!("{good}{{\"id\":\"b\",\"vector\":[1,2],\"metadata\":{{\"k\":1,\"k\":2}}}}\n"), 14, "duplicate"),
+        (
+            "duplicate key",
+            format!("{good}{{\"id\":\"b\",\"vector\":[1,2],\"metadata\":{{\"k\":1,\"k\":2}}}}\n"),
+            14,
+            "duplicate",
+        ),
         ("cut line", format!("{good}{{\"id\":\"b\",\"vec"), 11, "line"),
     ];
     for (name, text, code, part) in cases {
@@ -43,9 +53,20 @@ fn bad_records_end_the_run_with_their_place_and_the_next_step() {
 fn rejects_within_the_budget_are_set_aside_with_place_and_reason() {
     let dir = tempfile::tempdir().unwrap();
     let lines = dir.path().join("in.jsonl");
-    std::fs::write(&lines, "{\"id\":\"a\",\"vector\":[1,2]}\n{\"id\":\"b\",\"vector\":[1]}\n{\"id\":\"c\",\"vector\":[3,4]}\n").unwrap();
+    std::fs::write(
+        &lines,
+        "{\"id\":\"a\",\"vector\":[1,2]}\n{\"id\":\"b\",\"vector\":[1]}\n{\"id\":\"c\",\"vector\":[3,4]}\n",
+    )
+    .unwrap();
     let archive = dir.path().join("out.tranship");
-    let ran = Tranship::run(["convert", &locator("jsonl", &lines), &locator("archive", &archive), "--max-rejects", "1", "--json"]);
+    let ran = Tranship::run([
+        "convert",
+        &locator("jsonl", &lines),
+        &locator("archive", &archive),
+        "--max-rejects",
+        "1",
+        "--json",
+    ]);
     let report = ran.expect(0).json();
     assert_eq!((report["records"].as_u64(), report["rejected"].as_u64()), (Some(2), Some(1)));
     let rejects = zstd::decode_all(std::fs::File::open(archive.join("data/rejects-00000.jsonl.zst")).unwrap()).unwrap();
@@ -98,7 +119,9 @@ fn what_nobody_recognises_or_is_not_there_has_its_own_exit_code_and_hint() {
     Tranship::run(["inspect", "/nowhere/at/all"]).expect(22);
     Tranship::run(["inspect"]).expect(2);
     Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", "no-provider"]).expect(2);
-    let several = Tranship::run(["convert", "chroma:fixtures/chroma-1.5.9", &locator("archive", &dir.path().join("x"))]).expect(2);
+    let several =
+        Tranship::run(["convert", "chroma:fixtures/chroma-1.5.9", &locator("archive", &dir.path().join("x"))])
+            .expect(2);
     assert!(several.stderr.contains("cos64") && several.stderr.contains("--collection"), "{}", several.stderr);
     let old = dir.path().join("old");
     std::fs::create_dir(&old).unwrap();
@@ -112,15 +135,20 @@ fn what_nobody_recognises_or_is_not_there_has_its_own_exit_code_and_hint() {
 fn the_support_matrix_in_the_docs_is_the_one_of_this_build() {
     let ran = Tranship::run(["connectors", "--markdown"]).expect(0);
     let docs = std::fs::read_to_string(tranship_testkit::fixtures::root().join("docs/providers.md")).unwrap();
-    assert!(docs.contains(&ran.stdout), "docs/providers.md is stale: paste the output of `tranship connectors --markdown`");
+    assert!(
+        docs.contains(&ran.stdout),
+        "docs/providers.md is stale: paste the output of `tranship connectors --markdown`"
+    );
 }
 
 #[test]
 fn a_plan_writes_nothing_and_names_the_losses() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("out");
-    let ran = Tranship::run(["plan", "chroma:fixtures/chroma-wordnet", &locator("qdrant", &target), "--json"]).expect(0);
-    let codes: Vec<String> = ran.json()["losses"].as_array().unwrap().iter().map(|l| l["code"].as_str().unwrap().to_owned()).collect();
+    let ran =
+        Tranship::run(["plan", "chroma:fixtures/chroma-wordnet", &locator("qdrant", &target), "--json"]).expect(0);
+    let codes: Vec<String> =
+        ran.json()["losses"].as_array().unwrap().iter().map(|l| l["code"].as_str().unwrap().to_owned()).collect();
     assert!(codes.iter().any(|code| code == "NORM") && codes.iter().any(|code| code == "ID_TO_UUID"), "{codes:?}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -32,7 +32,8 @@ fn what_is_written_reads_back_with_the_same_fingerprint() {
             let dir = tempfile::tempdir().unwrap();
             let target = format!("{name}:{}", dir.path().join("out").display());
             let source = MemorySource::new(generator.schema(), generator.batches(), 2);
-            let report = write(&source, &target, engine(2, MEMORY), 0).unwrap_or_else(|e| panic!("{name}, {kind}: {e}"));
+            let report =
+                write(&source, &target, engine(2, MEMORY), 0).unwrap_or_else(|e| panic!("{name}, {kind}: {e}"));
             let found = read(&target, engine(2, MEMORY)).unwrap_or_else(|e| panic!("{name}, {kind}: {e}"));
             assert_eq!(found, report.fingerprint, "{name}, {kind}");
             assert_eq!(report.records, generator.rows as u64, "{name}, {kind}");
@@ -142,7 +143,8 @@ fn a_memory_budget_that_is_too_small_names_the_one_that_would_do() {
     let generator = Generator { rows: 10, ..Generator::default() };
     let source = MemorySource::new(generator.schema(), generator.batches(), 1);
     let dir = tempfile::tempdir().unwrap();
-    let error = write(&source, &format!("archive:{}", dir.path().join("a").display()), engine(1, 1 << 20), 0).unwrap_err();
+    let error =
+        write(&source, &format!("archive:{}", dir.path().join("a").display()), engine(1, 1 << 20), 0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit);
     assert!(error.next_step().unwrap().contains("--memory"), "{error}");
     assert!(Limits::default().max_dim >= 65_536);

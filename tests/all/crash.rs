@@ -117,12 +117,28 @@ fn every_failing_system_call_ends_with_an_error_and_can_be_resumed() {
 fn watched(archive: &Path) -> Vec<String> {
     let partial = format!("{}.partial", archive.display());
     let names = [
-        "", "/data", "/job", "/job/plan.json", "/job/plan.json.tmp", "/job/split-00000.json", "/job/split-00000.json.tmp",
-        "/job/split-00000.ids", "/job/split-00000.ids.tmp", "/job/split-00000.fingerprint", "/job/split-00000.fingerprint.tmp",
-        "/data/part-00000.parquet", "/data/collection.json", "/fingerprint.bin", "/bagit.txt", "/bag-info.txt",
-        "/manifest-sha256.txt", "/tagmanifest-sha256.txt", "/MANIFEST.json",
+        "",
+        "/data",
+        "/job",
+        "/job/plan.json",
+        "/job/plan.json.tmp",
+        "/job/split-00000.json",
+        "/job/split-00000.json.tmp",
+        "/job/split-00000.ids",
+        "/job/split-00000.ids.tmp",
+        "/job/split-00000.fingerprint",
+        "/job/split-00000.fingerprint.tmp",
+        "/data/part-00000.parquet",
+        "/data/collection.json",
+        "/fingerprint.bin",
+        "/bagit.txt",
+        "/bag-info.txt",
+        "/manifest-sha256.txt",
+        "/tagmanifest-sha256.txt",
+        "/MANIFEST.json",
     ];
-    let mut arguments: Vec<String> = names.iter().flat_map(|name| ["-P".to_owned(), format!("{partial}{name}")]).collect();
+    let mut arguments: Vec<String> =
+        names.iter().flat_map(|name| ["-P".to_owned(), format!("{partial}{name}")]).collect();
     arguments.extend(["-P".to_owned(), archive.display().to_string()]);
     arguments
 }

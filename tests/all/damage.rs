@@ -73,7 +73,8 @@ fn a_truncated_archive_file_never_passes() {
         let path = archive.join(&name);
         for length in (0..bytes.len()).step_by(7) {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            let ok = check(&archive, Level::L0, ALL, engine(1, 64 << 20), dir.path()).is_ok_and(|report| report.faults.is_empty());
+            let ok = check(&archive, Level::L0, ALL, engine(1, 64 << 20), dir.path())
+                .is_ok_and(|report| report.faults.is_empty());
             assert!(!ok, "{} cut to {length}", name.display());
         }
         std::fs::write(&path, &bytes).unwrap();
@@ -97,7 +98,8 @@ fn a_damaged_chroma_directory_gives_an_error_or_an_honest_archive() {
             0 => damaged.truncate(random.below(bytes.len() as u64) as usize),
             _ => {
                 for _ in 0..8 {
-                    let at = random.below(bytes.len().min(if round % 2 == 0 { 4096 } else { usize::MAX }) as u64) as usize;
+                    let at =
+                        random.below(bytes.len().min(if round % 2 == 0 { 4096 } else { usize::MAX }) as u64) as usize;
                     damaged[at] ^= 1 << random.below(8);
                 }
             }

@@ -9,10 +9,13 @@ use crate::support::locator;
 fn threads_memory_and_tmpdir_do_not_change_a_byte_of_the_archive() {
     let dir = tempfile::tempdir().unwrap();
     let lines = dir.path().join("in.jsonl");
-    Tranship::run(["convert", "chroma:fixtures/chroma-1.5.9", &locator("jsonl", &lines), "--collection", "cos64"]).expect(0);
+    Tranship::run(["convert", "chroma:fixtures/chroma-1.5.9", &locator("jsonl", &lines), "--collection", "cos64"])
+        .expect(0);
     for source in ["chroma:fixtures/chroma-wordnet", &locator("jsonl", &lines)] {
         let mut first = None;
-        for (run, (threads, memory)) in [("1", "1GiB"), ("2", "1GiB"), ("7", "1GiB"), ("2", "256MiB"), ("2", "3GiB")].iter().enumerate() {
+        for (run, (threads, memory)) in
+            [("1", "1GiB"), ("2", "1GiB"), ("7", "1GiB"), ("2", "256MiB"), ("2", "3GiB")].iter().enumerate()
+        {
             let tmp = tempfile::tempdir().unwrap();
             let archive = dir.path().join(format!("{run}-{}.tranship", source.len()));
             let status = Tranship::command()

@@ -51,11 +51,14 @@ fn peak_memory_stays_below_the_budget_and_is_flat_from_100k_to_1m_records() {
         let archive = dir.path().join(format!("{rows}.tranship"));
         let back = dir.path().join("back.jsonl");
         write_lines(&lines, rows);
-        let (into, code) = peak(&["convert", &locator("jsonl", &lines), &locator("archive", &archive), "--memory", "256MiB"]);
+        let (into, code) =
+            peak(&["convert", &locator("jsonl", &lines), &locator("archive", &archive), "--memory", "256MiB"]);
         assert_eq!(code, 0);
-        let (out, code) = peak(&["convert", &locator("archive", &archive), &locator("jsonl", &back), "--memory", "256MiB"]);
+        let (out, code) =
+            peak(&["convert", &locator("archive", &archive), &locator("jsonl", &back), "--memory", "256MiB"]);
         assert_eq!(code, 0);
-        let (proof, code) = peak(&["verify", &locator("jsonl", &back), &locator("archive", &archive), "--memory", "256MiB"]);
+        let (proof, code) =
+            peak(&["verify", &locator("jsonl", &back), &locator("archive", &archive), "--memory", "256MiB"]);
         assert_eq!(code, 0);
         assert!([into, out, proof].iter().all(|peak| *peak < 256 + 128), "{rows} rows: {into}, {out}, {proof} MiB");
         peaks.push([into, out, proof]);
@@ -74,7 +77,8 @@ fn a_line_without_end_is_a_named_limit_and_not_a_full_memory() {
     // 1 GiB that takes no space on disk.
     file.set_len(1 << 30).unwrap();
     drop(file);
-    let (mib, code) = peak(&["convert", &locator("jsonl", &lines), &locator("archive", &dir.path().join("a.tranship"))]);
+    let (mib, code) =
+        peak(&["convert", &locator("jsonl", &lines), &locator("archive", &dir.path().join("a.tranship"))]);
     assert!(matches!(code, 11 | 12 | 14), "exit {code}");
     assert!(mib < 512, "{mib} MiB");
 }

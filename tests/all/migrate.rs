@@ -11,7 +11,15 @@ fn the_wordnet_collection_is_ready_to_load() {
     let ran = Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &locator("qdrant", &target)]).expect(0);
     assert!(ran.stdout.contains("READY TO LOAD") && !ran.stdout.contains("NOT READY"), "{}", ran.stdout);
     assert!(ran.stdout.contains("1480 records"), "{}", ran.stdout);
-    for file in ["demo/load.sh", "demo/check.sh", "demo/undo.sh", "demo/mapping.json", "demo/schema.json", "demo.tranship/MANIFEST.json", "demo.run/migrate.json"] {
+    for file in [
+        "demo/load.sh",
+        "demo/check.sh",
+        "demo/undo.sh",
+        "demo/mapping.json",
+        "demo/schema.json",
+        "demo.tranship/MANIFEST.json",
+        "demo.run/migrate.json",
+    ] {
         assert!(dir.path().join(file).is_file(), "{file}");
     }
 }
@@ -20,10 +28,13 @@ fn the_wordnet_collection_is_ready_to_load() {
 fn all_five_collections_are_ready_to_load_and_an_empty_one_is_no_failure() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("all");
-    let ran = Tranship::run(["migrate", "chroma:fixtures/chroma-1.5.9", &locator("qdrant", &target), "--all", "--json"]).expect(0);
+    let ran =
+        Tranship::run(["migrate", "chroma:fixtures/chroma-1.5.9", &locator("qdrant", &target), "--all", "--json"])
+            .expect(0);
     let report = ran.json();
     let collections = report["collections"].as_array().unwrap();
-    let records: Vec<(&str, u64)> = collections.iter().map(|c| (c["collection"].as_str().unwrap(), c["records"].as_u64().unwrap())).collect();
+    let records: Vec<(&str, u64)> =
+        collections.iter().map(|c| (c["collection"].as_str().unwrap(), c["records"].as_u64().unwrap())).collect();
     let mut sorted = records.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, [("cos64", 2751), ("empty", 0), ("ip_16_bigsync", 2751), ("l2_32", 2751), ("tiny", 2)]);

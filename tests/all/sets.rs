@@ -30,7 +30,9 @@ fn named(report: &Value) -> Vec<(String, String)> {
         .as_array()
         .unwrap()
         .iter()
-        .flat_map(|d| d["fields"].as_array().unwrap().iter().map(|f| (text(&d["id"]), text(&f["field"]))).collect::<Vec<_>>())
+        .flat_map(|d| {
+            d["fields"].as_array().unwrap().iter().map(|f| (text(&d["id"]), text(&f["field"]))).collect::<Vec<_>>()
+        })
         .collect();
     named.sort();
     named
@@ -107,7 +109,10 @@ fn missing_extra_and_changed_records_are_counted_and_named_with_both_values() {
     assert_eq!(named(&report), [(text(&records[7]["id"]), format!("metadata.{key}"))]);
     assert_eq!(report["differences"][0]["fields"][0]["b"], "\"another value\"");
     let told = Tranship::run(["verify", &locator("archive", &archive), &locator("jsonl", &other)]).expect(1).stdout;
-    assert!(told.contains("DIFFERENT") && told.contains("an extra one only in B") && told.contains("another value"), "{told}");
+    assert!(
+        told.contains("DIFFERENT") && told.contains("an extra one only in B") && told.contains("another value"),
+        "{told}"
+    );
 }
 
 #[test]

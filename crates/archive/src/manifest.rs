@@ -113,14 +113,20 @@ impl Manifest {
 
     /// Reads a manifest and proves that it is whole.
     pub fn parse(text: &str) -> Result<Self> {
-        let manifest: Manifest = serde_json::from_str(text).map_err(|e| Error::damaged("the manifest is not readable").caused_by(e))?;
+        let manifest: Manifest =
+            serde_json::from_str(text).map_err(|e| Error::damaged("the manifest is not readable").caused_by(e))?;
         if manifest.version != VERSION {
-            return Err(Error::not_recognised(format!("archive version {} is newer than this tranship", manifest.version))
-                .hint("use the tranship that wrote it, or a later one"));
+            return Err(Error::not_recognised(format!(
+                "archive version {} is newer than this tranship",
+                manifest.version
+            ))
+            .hint("use the tranship that wrote it, or a later one"));
         }
         let resealed = manifest.clone().sealed()?;
         if resealed != text {
-            return Err(Error::damaged("the manifest was changed: it does not equal its own canonical text and digest"));
+            return Err(Error::damaged(
+                "the manifest was changed: it does not equal its own canonical text and digest",
+            ));
         }
         Ok(manifest)
     }
@@ -132,7 +138,8 @@ impl Manifest {
     }
 
     fn text(&self) -> Result<String> {
-        let text = serde_json::to_string_pretty(self).map_err(|e| Error::bug("cannot write the manifest").caused_by(e))?;
+        let text =
+            serde_json::to_string_pretty(self).map_err(|e| Error::bug("cannot write the manifest").caused_by(e))?;
         Ok(text + "\n")
     }
 }

@@ -25,11 +25,15 @@ impl Archive {
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.join(MANIFEST);
         if !file.is_file() {
-            return Err(Error::damaged(format!("{} has no {MANIFEST}: it is no archive, or one that was never finished", path.display()))
-                .hint("if NAME.partial lies beside it, run the same convert again; else make the archive anew"));
+            return Err(Error::damaged(format!(
+                "{} has no {MANIFEST}: it is no archive, or one that was never finished",
+                path.display()
+            ))
+            .hint("if NAME.partial lies beside it, run the same convert again; else make the archive anew"));
         }
         let text = fs::read_to_string(&file).map_err(|e| StorageError::new("read", &file, e))?;
-        let manifest = Manifest::parse(&text).map_err(|e| e.with("file", file.display()).hint("restore the archive from another copy"))?;
+        let manifest = Manifest::parse(&text)
+            .map_err(|e| e.with("file", file.display()).hint("restore the archive from another copy"))?;
         Ok(Archive { path: path.to_owned(), manifest })
     }
 
@@ -47,14 +51,17 @@ impl Archive {
     pub fn schema(&self) -> Result<CollectionSchema> {
         let file = self.path.join("data/collection.json");
         let bytes = fs::read(&file).map_err(|e| StorageError::new("read", &file, e))?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::damaged("the collection schema is not readable").with("file", file.display()).caused_by(e))
+        serde_json::from_slice(&bytes).map_err(|e| {
+            Error::damaged("the collection schema is not readable").with("file", file.display()).caused_by(e)
+        })
     }
 
     /// The bucket table.
     pub fn fingerprint(&self) -> Result<SetFingerprint> {
         let file = self.path.join("fingerprint.bin");
         let bytes = fs::read(&file).map_err(|e| StorageError::new("read", &file, e))?;
-        SetFingerprint::from_bytes(&bytes).map_err(|fault| Error::damaged(fault.to_string()).with("file", file.display()))
+        SetFingerprint::from_bytes(&bytes)
+            .map_err(|fault| Error::damaged(fault.to_string()).with("file", file.display()))
     }
 
     /// Level 0: what is missing, has another size, or does not belong here. Empty if all is well.

@@ -8,7 +8,9 @@ use arrow_array::RecordBatch;
 use tranship_collection::CollectionSchema;
 use tranship_connector::job::Job;
 use tranship_connector::source::BATCH_BYTES;
-use tranship_connector::{CreateOptions, Error, Locator, Negotiated, Result, ShardFile, ShardOutput, ShardWriter, Sink, Totals};
+use tranship_connector::{
+    CreateOptions, Error, Locator, Negotiated, Result, ShardFile, ShardOutput, ShardWriter, Sink, Totals,
+};
 use tranship_format_parquet::encode::{EncodeOptions, GROUP_BYTES, PartEncoder};
 use tranship_storage::DurableFile;
 
@@ -23,7 +25,8 @@ pub struct ArchiveSink {
 
 pub(crate) fn create(locator: &Locator, options: &CreateOptions) -> Result<Box<dyn Sink>> {
     if locator.is_stream() {
-        return Err(Error::usage("an archive is a directory and cannot go to standard output").hint("name one, as in archive:./name.tranship"));
+        return Err(Error::usage("an archive is a directory and cannot go to standard output")
+            .hint("name one, as in archive:./name.tranship"));
     }
     Ok(Box::new(ArchiveSink::new(&locator.path, options.plain_encoding)))
 }
@@ -71,7 +74,8 @@ impl Sink for ArchiveSink {
     }
 
     fn commit(&self, totals: &Totals<'_>) -> Result<()> {
-        let collection = serde_json::to_vec_pretty(totals.schema).map_err(|e| Error::bug("cannot write the schema").caused_by(e))?;
+        let collection =
+            serde_json::to_vec_pretty(totals.schema).map_err(|e| Error::bug("cannot write the schema").caused_by(e))?;
         let collection = self.write("data/collection.json", &collection)?;
         let parts: Vec<Part> = totals.shards.iter().flat_map(parts_of).collect();
         let rejects = totals.shards.iter().filter_map(|shard| shard.rejects.as_ref());

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use tranship_collection::CollectionSchema;
 use tranship_connector::{
-    Batches, CollectionInfo, Count, Error, Locator, OpenOptions, PrepareContext, Prepared, RejectSink, Result, RowLedger, Source, Split, Splits,
+    Batches, CollectionInfo, Count, Error, Locator, OpenOptions, PrepareContext, Prepared, RejectSink, Result,
+    RowLedger, Source, Split, Splits,
 };
 use tranship_format_parquet::decode::PartFile;
 use tranship_storage::{Limits, SourceIdentity};
@@ -27,7 +28,12 @@ pub(crate) fn list(locator: &Locator, _options: &OpenOptions) -> Result<Vec<Coll
     let archive = Archive::open(&locator.path)?;
     let schema = archive.schema()?;
     let producer = Some(format!("tranship archive, version {}", archive.manifest().version));
-    Ok(vec![CollectionInfo { name: schema.name.clone(), records: Count::Exact(archive.manifest().records), schema, producer }])
+    Ok(vec![CollectionInfo {
+        name: schema.name.clone(),
+        records: Count::Exact(archive.manifest().records),
+        schema,
+        producer,
+    }])
 }
 
 pub(crate) fn open(locator: &Locator, options: &OpenOptions) -> Result<Box<dyn Source>> {
@@ -88,7 +94,13 @@ impl PreparedArchive<'_> {
                     split.end = number + 1;
                     split.bytes += group.bytes;
                 }
-                _ => splits.push(Split { file: part.path.clone(), start: number, end: number + 1, bytes: group.bytes, ..Split::default() }),
+                _ => splits.push(Split {
+                    file: part.path.clone(),
+                    start: number,
+                    end: number + 1,
+                    bytes: group.bytes,
+                    ..Split::default()
+                }),
             }
         }
         Ok(splits)
@@ -111,7 +123,9 @@ impl Prepared for PreparedArchive<'_> {
             Ok(splits) => splits.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         });
-        Ok(Box::new(splits.enumerate().map(|(ordinal, split)| split.map(|split| Split { ordinal: ordinal as u64, ..split }))))
+        Ok(Box::new(
+            splits.enumerate().map(|(ordinal, split)| split.map(|split| Split { ordinal: ordinal as u64, ..split })),
+        ))
     }
 
     fn open<'a>(&'a self, split: Split, _rejects: &'a mut dyn RejectSink) -> Result<Batches<'a>> {

@@ -4,8 +4,8 @@
 //! size is known.
 
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -61,7 +61,12 @@ impl Shown {
         let pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds = pass.started.elapsed().as_secs_f64().max(0.001);
         let (rows, bytes) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
-        let speed = format!("{}: {rows} records, {:.0} records/s, {:.0} MB/s", pass.step, rows as f64 / seconds, bytes as f64 / 1e6 / seconds);
+        let speed = format!(
+            "{}: {rows} records, {:.0} records/s, {:.0} MB/s",
+            pass.step,
+            rows as f64 / seconds,
+            bytes as f64 / 1e6 / seconds
+        );
         match pass.total_bytes {
             Some(total) if bytes > 0 && bytes < total => {
                 let left = seconds * (total - bytes) as f64 / bytes as f64;

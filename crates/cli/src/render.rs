@@ -34,7 +34,8 @@ pub fn to_stderr(text: &str) {
 
 /// Prints one JSON document.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::bug("cannot write the report as JSON").caused_by(e))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|e| Error::bug("cannot write the report as JSON").caused_by(e))?;
     to_stdout(&(text + "\n"));
     Ok(())
 }
@@ -42,7 +43,8 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 /// Prints an error: what, where, why, and the next step.
 pub fn error(error: &Error, json: bool) {
     if json {
-        let context: std::collections::BTreeMap<_, _> = error.context().iter().map(|(key, value)| (*key, value)).collect();
+        let context: std::collections::BTreeMap<_, _> =
+            error.context().iter().map(|(key, value)| (*key, value)).collect();
         let document = serde_json::json!({
             "error": { "code": error.kind().code(), "message": error.message(), "context": context, "text": error.to_string(), "next": error.next_step() }
         });
@@ -126,9 +128,15 @@ pub fn inspected(report: &InspectReport) -> String {
         line!(text, "  records    {count}");
         for vector in &info.schema.vectors {
             let name = if vector.name.is_empty() { "vector" } else { &vector.name };
-            let dim = vector.dim.map_or("no dimensions yet".to_owned(), |dim| format!("{dim} x {:?}", vector.element).to_lowercase());
+            let dim = vector
+                .dim
+                .map_or("no dimensions yet".to_owned(), |dim| format!("{dim} x {:?}", vector.element).to_lowercase());
             let metric = vector.metric.map_or("no metric", |metric| metric.name());
-            let index = vector.index.as_ref().and_then(|index| serde_json::to_string(index).ok()).unwrap_or_else(|| "no index".to_owned());
+            let index = vector
+                .index
+                .as_ref()
+                .and_then(|index| serde_json::to_string(index).ok())
+                .unwrap_or_else(|| "no index".to_owned());
             line!(text, "  {name:<10} {dim}, {metric}, {index}");
         }
         info.producer.iter().for_each(|producer| line!(text, "  producer   {producer}"));
@@ -159,7 +167,11 @@ pub fn planned(report: &PlanReport) -> String {
     line!(text, "  memory   {} MiB per split, {} at once", report.memory_per_split_bytes >> 20, report.parallel_splits);
     losses(&mut text, &report.losses);
     if !report.needs_consent.is_empty() {
-        line!(text, "  consent  {}", report.needs_consent.iter().map(|c| format!("--allow-loss {c}")).collect::<Vec<_>>().join(" "));
+        line!(
+            text,
+            "  consent  {}",
+            report.needs_consent.iter().map(|c| format!("--allow-loss {c}")).collect::<Vec<_>>().join(" ")
+        );
     }
     report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
     text
@@ -194,8 +206,19 @@ fn verified_archive(report: &ArchiveReport) -> String {
     let mut text = String::new();
     report.faults.iter().for_each(|fault| line!(text, "! {fault}"));
     if report.faults.is_empty() {
-        let read = if report.files_read > 0 { format!(", {} of {} files read", report.files_read, report.files) } else { String::new() };
-        line!(text, "WHOLE at level {:?}: {}, {} records{read}, digest {}", report.level, report.collection, report.records, report.fingerprint);
+        let read = if report.files_read > 0 {
+            format!(", {} of {} files read", report.files_read, report.files)
+        } else {
+            String::new()
+        };
+        line!(
+            text,
+            "WHOLE at level {:?}: {}, {} records{read}, digest {}",
+            report.level,
+            report.collection,
+            report.records,
+            report.fingerprint
+        );
         line!(text, "not proven: {}", report.level.leaves_open());
     } else {
         line!(text, "DAMAGED: {} faults", report.faults.len());
@@ -208,7 +231,10 @@ fn verified_sets(report: &CompareReport) -> String {
     listed(&mut text, "-", report.missing, &report.missing_ids, "only in A");
     listed(&mut text, "+", report.extra, &report.extra_ids, "only in B");
     for difference in &report.differences {
-        let id = difference.namespace.as_ref().map_or(difference.id.clone(), |namespace| format!("{namespace}/{}", difference.id));
+        let id = difference
+            .namespace
+            .as_ref()
+            .map_or(difference.id.clone(), |namespace| format!("{namespace}/{}", difference.id));
         for field in &difference.fields {
             let note = field.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
             line!(text, "* {id} {}: {} -> {}{note}", field.field, field.a, field.b);
@@ -226,7 +252,11 @@ fn verified_sets(report: &CompareReport) -> String {
         false => line!(
             text,
             "DIFFERENT: {} records in A, {} in B; {} missing, {} extra, {} changed",
-            report.a.records, report.b.records, report.missing, report.extra, report.changed
+            report.a.records,
+            report.b.records,
+            report.missing,
+            report.extra,
+            report.changed
         ),
     }
     text
@@ -246,8 +276,18 @@ pub fn connectors(rows: &[ConnectorRow]) -> String {
     for row in rows {
         let c = row.capabilities;
         line!(text, "{:<8} {}", row.name, row.about);
-        let lines = [("reads", c.reads), ("writes", c.writes), ("vectors", c.vectors), ("ids", c.ids), ("metadata", c.metadata), ("proven", c.proven_with)];
-        lines.iter().filter(|(_, value)| !value.is_empty()).for_each(|(name, value)| line!(text, "  {name:<9} {value}"));
+        let lines = [
+            ("reads", c.reads),
+            ("writes", c.writes),
+            ("vectors", c.vectors),
+            ("ids", c.ids),
+            ("metadata", c.metadata),
+            ("proven", c.proven_with),
+        ];
+        lines
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .for_each(|(name, value)| line!(text, "  {name:<9} {value}"));
     }
     text
 }

@@ -85,7 +85,13 @@ fn create_options(args: &TargetArgs) -> CreateOptions {
     }
 }
 
-fn convert_options(source: &str, target: &str, from: &SourceArgs, to: &TargetArgs, tolerance: &ToleranceArgs) -> ConvertOptions {
+fn convert_options(
+    source: &str,
+    target: &str,
+    from: &SourceArgs,
+    to: &TargetArgs,
+    tolerance: &ToleranceArgs,
+) -> ConvertOptions {
     ConvertOptions {
         source: source.to_owned(),
         target: target.to_owned(),
@@ -100,7 +106,11 @@ fn run_migrate(args: args::Migrate, settings: &Settings<'_>, shown: &Shown, json
     let options = MigrateOptions {
         convert: convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance),
         all: args.all,
-        recall: RecallOptions { budget: Some(args.recall_budget), max_rows: args.recall_rows, ..RecallOptions::default() },
+        recall: RecallOptions {
+            budget: Some(args.recall_budget),
+            max_rows: args.recall_rows,
+            ..RecallOptions::default()
+        },
     };
     let report = migrate(&options, settings, |collection| {
         shown.clear();
@@ -118,15 +128,27 @@ fn run_migrate(args: args::Migrate, settings: &Settings<'_>, shown: &Shown, json
 fn run_inspect(args: args::Inspect, settings: &Settings<'_>, json: bool) -> Result<bool> {
     let options = InspectOptions { source: args.source, open: open_options(&args.from), full: args.full };
     let report = inspect(&options, settings)?;
-    if json { render::json(&report)? } else { render::to_stdout(&render::inspected(&report)) }
+    if json {
+        render::json(&report)?
+    } else {
+        render::to_stdout(&render::inspected(&report))
+    }
     Ok(true)
 }
 
 fn run_plan(args: args::Plan, settings: &Settings<'_>, json: bool) -> Result<bool> {
-    let options =
-        PlanOptions { source: args.source, target: args.target, open: open_options(&args.from), create: create_options(&args.to) };
+    let options = PlanOptions {
+        source: args.source,
+        target: args.target,
+        open: open_options(&args.from),
+        create: create_options(&args.to),
+    };
     let report = plan(&options, settings)?;
-    if json { render::json(&report)? } else { render::to_stdout(&render::planned(&report)) }
+    if json {
+        render::json(&report)?
+    } else {
+        render::to_stdout(&render::planned(&report))
+    }
     Ok(true)
 }
 
@@ -151,9 +173,10 @@ fn run_convert(args: args::Convert, settings: &Settings<'_>, json: bool) -> Resu
 
 /// One conversion per collection, each into a place of its own below the target.
 fn one_per_collection(options: &ConvertOptions) -> Result<Vec<ConvertOptions>> {
-    let (provider, path) = options.target.split_once(':').ok_or_else(|| {
-        Error::usage("--all needs a target with a format").hint("name it, as in archive:DIR")
-    })?;
+    let (provider, path) = options
+        .target
+        .split_once(':')
+        .ok_or_else(|| Error::usage("--all needs a target with a format").hint("name it, as in archive:DIR"))?;
     let (_, infos) = open::list(&options.source, &options.open)?;
     let extension = match provider {
         "archive" => ".tranship",
@@ -223,7 +246,11 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
         max_named: args.max_named,
     };
     let report = verify(&options, settings)?;
-    if json { render::json(&report)? } else { render::to_stdout(&render::verified(&report)) }
+    if json {
+        render::json(&report)?
+    } else {
+        render::to_stdout(&render::verified(&report))
+    }
     Ok(report.holds())
 }
 
@@ -250,7 +277,11 @@ fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result
     };
     match recall(&options, settings)? {
         Some(report) => {
-            if json { render::json(&report)? } else { render::to_stdout(&(report.lines().join("\n") + "\n")) }
+            if json {
+                render::json(&report)?
+            } else {
+                render::to_stdout(&(report.lines().join("\n") + "\n"))
+            }
             Ok(report.passes)
         }
         None => Err(Error::usage("neither side has a dense vector, so there is no recall to measure")),

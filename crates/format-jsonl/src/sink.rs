@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 use tranship_collection::{BatchView, CollectionSchema};
-use tranship_connector::{Error, Negotiated, Result, ShardOutput, ShardWriter, Sink, Totals};
+use tranship_connector::{Error, ErrorKind, Negotiated, Result, ShardOutput, ShardWriter, Sink, Totals};
 use tranship_storage::{Compression, Compressor, StagedFile};
 
 use crate::encode::RowEncoder;
@@ -79,7 +79,12 @@ impl Sink for JsonlSink {
             Some(Output::Stdout(stdout)) => stdout.write_all(&bytes),
             None => return Err(Error::bug("an output was written before it began")),
         };
-        written.map_err(Error::from)
+        written.map_err(|e| match Error::from(e) {
+            full if full.kind() == ErrorKind::DiskFull => {
+                full.hint("free some space and run the same command again: a single file is written anew")
+            }
+            other => other,
+        })
     }
 
     fn commit(&self, _totals: &Totals<'_>) -> Result<()> {

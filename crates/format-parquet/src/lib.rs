@@ -1,8 +1,84 @@
 //! Parquet in and out: our own parts, and foreign files with a vector column.
+//!
+//! Our parts are plain Parquet that any reader opens, with the collection schema in the key-value metadata
+//! ([`encode`]); they come back bit for bit ([`decode`]). In foreign files the columns of a collection are found by
+//! type and name ([`foreign`]), and every other column becomes a metadata key ([`json_value`]).
+
 mod columns;
 pub mod decode;
 pub mod encode;
 mod error;
+pub mod foreign;
+mod foreign_rows;
+pub mod json_value;
 pub mod sink;
-pub use decode::{PartFile, RowGroupInfo};
-pub use encode::{EncodeOptions, PartEncoder, PartStats};
+pub mod source;
+
+use std::path::Path;
+
+use tranship_connector::{
+    Capabilities, CollectionInfo, Connector, Count, CreateOptions, Locator, OpenOptions, Result, Score, Sink, Source,
+};
+use tranship_storage::InputFile;
+
+pub use decode::{PartBatches, PartFile, RowGroupInfo};
+pub use encode::{EncodeOptions, PartEncoder, PartStats, encoder_memory_bytes};
+pub use sink::{ParquetSink, count_null_vectors, part_name};
+pub use source::ParquetSource;
+
+/// Parquet files and directories of them.
+pub static CONNECTOR: Connector = Connector {
+    name: "parquet",
+    about: "Parquet files with a vector column, ours and foreign",
+    extensions: &["parquet"],
+    capabilities: Capabilities {
+        reads: "a file or a directory of files",
+        writes: "a directory of part-00000.parquet ..",
+        vectors: "f32 dense, named, sparse, multi; foreign: one column of f32, f16 or exact f64 lists",
+        ids: "integers, text; foreign: integer, text or UUID column, else the row number",
+        metadata: "any JSON object, verbatim; foreign: other columns as keys",
+        several_collections: false,
+        proven_with: "pyarrow, DuckDB, polars",
+    },
+    probe,
+    list: Some(list),
+    open: Some(open),
+    create: Some(create),
+};
+
+fn probe(path: &Path) -> Option<Score> {
+    if path.is_dir() {
+        let files = source::parquet_files(path).ok()?;
+        return (!files.is_empty()).then_some(40);
+    }
+    if !path.is_file() {
+        return None;
+    }
+    let mut head = [0; 4];
+    let count = InputFile::open(path).and_then(|file| file.read_at(0, &mut head)).ok()?;
+    match (&head, count) {
+        (b"PAR1" | b"PARE", 4) => Some(90),
+        // The name alone, so that a damaged file is called damaged.
+        _ => (path.extension()? == "parquet").then_some(20),
+    }
+}
+
+fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>> {
+    let source = ParquetSource::open(&locator.path, options)?;
+    let schema = source.schema().clone();
+    let records = Count::Exact(source.rows());
+    Ok(vec![CollectionInfo {
+        name: schema.name.clone(),
+        records,
+        schema,
+        producer: source.producer().map(str::to_owned),
+    }])
+}
+
+fn open(locator: &Locator, options: &OpenOptions) -> Result<Box<dyn Source>> {
+    Ok(Box::new(ParquetSource::open(&locator.path, options)?))
+}
+
+fn create(locator: &Locator, options: &CreateOptions) -> Result<Box<dyn Sink>> {
+    Ok(Box::new(ParquetSink::new(&locator.path, EncodeOptions { plain: options.plain_encoding })))
+}

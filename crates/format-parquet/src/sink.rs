@@ -4,7 +4,7 @@
 //! depend on nothing but their records. A collection without records still has one part, for its schema.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use tranship_collection::{BatchView, CollectionSchema};
@@ -44,6 +44,10 @@ impl Sink for ParquetSink {
 
     fn begin(&self, plan: &str, _schema: &CollectionSchema) -> Result<BTreeMap<u64, ShardOutput>> {
         self.job.begin(plan)
+    }
+
+    fn workdir(&self) -> Option<PathBuf> {
+        Some(self.job.path())
     }
 
     fn shard_memory_bytes(&self, schema: &CollectionSchema) -> u64 {

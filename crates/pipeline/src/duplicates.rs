@@ -47,12 +47,14 @@ pub fn to_file_bytes(mut ids: Vec<(u128, u32)>) -> Vec<u8> {
 
 /// Finds the first duplicate by digest among the id files (ordinal, path).
 pub fn find(files: &[(u64, PathBuf)], memory_bytes: u64) -> Result<Option<Duplicate>> {
-    let mut cursors = files.iter().map(|(ordinal, path)| Cursor::open(*ordinal, path.clone())).collect::<Result<Vec<_>>>()?;
+    let mut cursors =
+        files.iter().map(|(ordinal, path)| Cursor::open(*ordinal, path.clone())).collect::<Result<Vec<_>>>()?;
     let total: u64 = cursors.iter().map(|cursor| cursor.len).sum();
     let ranges = (total * 2).div_ceil(memory_bytes.max(1 << 20)).max(1);
     let mut found: Vec<(u128, Place)> = Vec::new();
     for range in 1..=ranges {
-        let upper = (u128::from(range) * (u128::MAX / u128::from(ranges))).max(if range == ranges { u128::MAX } else { 0 });
+        let upper =
+            (u128::from(range) * (u128::MAX / u128::from(ranges))).max(if range == ranges { u128::MAX } else { 0 });
         found.clear();
         for cursor in &mut cursors {
             cursor.read_up_to(upper, &mut found)?;

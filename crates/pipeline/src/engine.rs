@@ -44,7 +44,8 @@ impl Stop<'_> {
 
 /// The error of an interrupted run.
 pub fn interrupted() -> Error {
-    Error::new(ErrorKind::Interrupted, "interrupted").hint("run the same command again to go on: finished parts are kept")
+    Error::new(ErrorKind::Interrupted, "interrupted")
+        .hint("run the same command again to go on: finished parts are kept")
 }
 
 /// What a split yields on its way to the committer.
@@ -122,7 +123,11 @@ fn hand_over<T>(sender: &Sender<Done<T>>, done: Done<T>) {
     if sender.send(done).is_err() {}
 }
 
-fn commit_in_order<T>(receiver: Receiver<Done<T>>, budget: &Budget, commit: &mut impl FnMut(T) -> Result<()>) -> Result<()> {
+fn commit_in_order<T>(
+    receiver: Receiver<Done<T>>,
+    budget: &Budget,
+    commit: &mut impl FnMut(T) -> Result<()>,
+) -> Result<()> {
     let mut waiting = BTreeMap::new();
     let mut next = 0;
     for done in receiver {
@@ -146,9 +151,13 @@ fn credits_for(prepared: &dyn Prepared, split: &Split, shard_bytes: u64, budget:
         return Ok(needed);
     }
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    Err(Error::limit(format!("one split needs {} MiB of memory, the budget for work in flight is {} MiB", mib(needed), mib(budget.total())))
-        .with("split", split.ordinal)
-        .hint(format!("give at least --memory {}MiB", mib(needed * 2))))
+    Err(Error::limit(format!(
+        "one split needs {} MiB of memory, the budget for work in flight is {} MiB",
+        mib(needed),
+        mib(budget.total())
+    ))
+    .with("split", split.ordinal)
+    .hint(format!("give at least --memory {}MiB", mib(needed * 2))))
 }
 
 fn guarded<T>(ordinal: u64, work: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -63,7 +63,8 @@ fn over_budget(reject: &Reject, max: u64) -> Error {
 pub fn to_file_bytes(rejects: &[Reject]) -> Result<Vec<u8>> {
     let mut lines = Vec::new();
     for reject in rejects {
-        serde_json::to_writer(&mut lines, reject).map_err(|e| Error::bug("cannot write a reject as JSON").caused_by(e))?;
+        serde_json::to_writer(&mut lines, reject)
+            .map_err(|e| Error::bug("cannot write a reject as JSON").caused_by(e))?;
         lines.push(b'\n');
     }
     zstd::encode_all(lines.as_slice(), 3).map_err(|e| Error::bug("cannot compress rejects").caused_by(e))

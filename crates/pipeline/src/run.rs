@@ -10,7 +10,9 @@ use std::sync::Mutex;
 use serde::Serialize;
 use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_collection::{BatchView, SetFingerprint};
-use tranship_connector::{Error, ErrorKind, Mapping, Negotiated, Prepared, Reject, RejectSink, Result, ShardOutput, Sink, Source, Totals};
+use tranship_connector::{
+    Error, ErrorKind, Mapping, Negotiated, Prepared, Reject, RejectSink, Result, ShardOutput, Sink, Source, Totals,
+};
 
 use crate::duplicates::{self, Duplicate, Place};
 use crate::engine::{EngineOptions, execute, interrupted};
@@ -57,7 +59,13 @@ pub struct RunReport {
 }
 
 /// Carries `source` into `sink`.
-pub fn run(source: &dyn Source, prepared: &dyn Prepared, sink: &dyn Sink, negotiated: &Negotiated, options: RunOptions<'_>) -> Result<RunReport> {
+pub fn run(
+    source: &dyn Source,
+    prepared: &dyn Prepared,
+    sink: &dyn Sink,
+    negotiated: &Negotiated,
+    options: RunOptions<'_>,
+) -> Result<RunReport> {
     let identity = source.identity()?;
     let schema = prepared.schema();
     let total_bytes = (!identity.files.is_empty()).then(|| identity.bytes());
@@ -65,13 +73,17 @@ pub fn run(source: &dyn Source, prepared: &dyn Prepared, sink: &dyn Sink, negoti
     let finished = sink.begin(options.plan, schema)?;
     let used = finished.values().map(|shard| shard.rejected).sum();
     if used > options.max_rejects {
-        return Err(Error::new(ErrorKind::TooManyRejects, format!("{used} records were rejected before, {} are allowed", options.max_rejects)));
+        return Err(Error::new(
+            ErrorKind::TooManyRejects,
+            format!("{used} records were rejected before, {} are allowed", options.max_rejects),
+        ));
     }
     let rejects = RejectBudget::new(options.max_rejects, used);
     let workdir = sink.workdir();
     let root = workdir.as_deref().unwrap_or(options.scratch);
     let projection = negotiated.mapping.as_ref().filter(|mapping| mapping.projects());
-    let context = ShardContext { prepared, sink, projection, root, rejects: &rejects, progress: options.engine.progress };
+    let context =
+        ShardContext { prepared, sink, projection, root, rejects: &rejects, progress: options.engine.progress };
 
     let finished = Mutex::new(finished);
     let mut sums = Sums::new(schema, projection.is_some());
@@ -82,7 +94,10 @@ pub fn run(source: &dyn Source, prepared: &dyn Prepared, sink: &dyn Sink, negoti
         sink.shard_memory_bytes(schema) + table_bytes,
         |split| {
             let known = finished.lock().ok()?.remove(&split.ordinal)?;
-            (known.split_digest == split.digest).then(|| context.take_up(known).ok()).flatten().map(|shard| (shard, true))
+            (known.split_digest == split.digest)
+                .then(|| context.take_up(known).ok())
+                .flatten()
+                .map(|shard| (shard, true))
         },
         |split, stop| context.carry(split, stop).map(|shard| (shard, false)),
         |(mut shard, resumed)| {
@@ -127,7 +142,14 @@ impl Sums {
         Sums { shards: Vec::new(), fingerprint: SetFingerprint::new(schema), expected, rejects: Vec::new(), resumed: 0 }
     }
 
-    fn add(&mut self, mut output: ShardOutput, fingerprint: &SetFingerprint, expected: Option<&SetFingerprint>, rejects: Vec<Reject>, resumed: bool) {
+    fn add(
+        &mut self,
+        mut output: ShardOutput,
+        fingerprint: &SetFingerprint,
+        expected: Option<&SetFingerprint>,
+        rejects: Vec<Reject>,
+        resumed: bool,
+    ) {
         self.fingerprint.merge(fingerprint);
         if let (Some(sum), Some(expected)) = (&mut self.expected, expected) {
             sum.merge(expected);
@@ -169,7 +191,8 @@ fn refuse_change(source: &dyn Source, before: &tranship_storage::SourceIdentity)
 }
 
 fn refuse_duplicates(prepared: &dyn Prepared, shards: &[ShardOutput], root: &Path, memory_bytes: u64) -> Result<()> {
-    let files: Vec<(u64, PathBuf)> = shards.iter().map(|shard| (shard.ordinal, root.join(ids_path(shard.ordinal)))).collect();
+    let files: Vec<(u64, PathBuf)> =
+        shards.iter().map(|shard| (shard.ordinal, root.join(ids_path(shard.ordinal)))).collect();
     match duplicates::find(&files, memory_bytes / 2)? {
         None => Ok(()),
         Some(duplicate) => Err(duplicate_error(prepared, duplicate)),

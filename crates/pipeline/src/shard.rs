@@ -85,9 +85,13 @@ impl ShardContext<'_> {
         output.split_digest = digest;
         if self.sink.workdir().is_some() {
             if !rejects.is_empty() {
-                output.rejects = Some(self.store(&format!("data/rejects-{ordinal:05}.jsonl.zst"), &rejects::to_file_bytes(&rejects)?)?);
+                output.rejects = Some(
+                    self.store(&format!("data/rejects-{ordinal:05}.jsonl.zst"), &rejects::to_file_bytes(&rejects)?)?,
+                );
             }
-            output.side_files.push(self.store(&format!("job/split-{ordinal:05}.fingerprint"), &tally.fingerprint.to_bytes())?);
+            output
+                .side_files
+                .push(self.store(&format!("job/split-{ordinal:05}.fingerprint"), &tally.fingerprint.to_bytes())?);
             if let Some(expected) = &tally.expected {
                 output.side_files.push(self.store(&format!("job/split-{ordinal:05}.expected"), &expected.to_bytes())?);
             }
@@ -151,7 +155,8 @@ impl<'a> Tally<'a> {
     fn take(&mut self, batch: &arrow_array::RecordBatch) -> std::result::Result<(), (usize, Fault)> {
         let view = BatchView::new(batch, self.schema).map_err(|fault| (0, fault))?;
         let (ids, first) = (&mut self.ids, self.rows);
-        self.fingerprint.add_batch(&view, &mut self.digester, |row, digest| ids.push((digest.id, (first + row as u64) as u32)))?;
+        self.fingerprint
+            .add_batch(&view, &mut self.digester, |row, digest| ids.push((digest.id, (first + row as u64) as u32)))?;
         if let (Some(mapping), Some(expected)) = (self.projection, &mut self.expected) {
             let projected = mapping.project(batch, self.schema)?;
             let view = BatchView::new(&projected, self.schema).map_err(|fault| (0, fault))?;

@@ -60,7 +60,16 @@ pub struct Generator {
 
 impl Default for Generator {
     fn default() -> Self {
-        Generator { seed: 1, rows: 500, dim: 8, metric: Metric::L2, mixed_ids: false, namespaced: false, all_vectors: false, batch_rows: 64 }
+        Generator {
+            seed: 1,
+            rows: 500,
+            dim: 8,
+            metric: Metric::L2,
+            mixed_ids: false,
+            namespaced: false,
+            all_vectors: false,
+            batch_rows: 64,
+        }
     }
 }
 
@@ -75,7 +84,12 @@ impl Generator {
             schema.vectors = vec![
                 dense("image", Metric::Dot),
                 VectorSpec { kind: VectorKind::Multi, ..dense("rows", Metric::Cosine) },
-                VectorSpec { kind: VectorKind::Sparse, dim: None, metric: Some(Metric::Dot), ..dense("terms", Metric::Dot) },
+                VectorSpec {
+                    kind: VectorKind::Sparse,
+                    dim: None,
+                    metric: Some(Metric::Dot),
+                    ..dense("terms", Metric::Dot)
+                },
                 dense("title", self.metric),
             ];
         } else {
@@ -111,7 +125,8 @@ impl Generator {
                     builder.push_multi(column, &floats(rows * self.dim, random));
                 }
                 VectorKind::Sparse => {
-                    let indices: Vec<u32> = (0..random.below(6) as u32).map(|i| i * 1000 + random.below(999) as u32).collect();
+                    let indices: Vec<u32> =
+                        (0..random.below(6) as u32).map(|i| i * 1000 + random.below(999) as u32).collect();
                     let values = floats(indices.len(), random);
                     builder.push_sparse(column, &indices, &values).expect("indices ascend");
                 }
@@ -120,7 +135,8 @@ impl Generator {
         let integer = self.mixed_ids && row.is_multiple_of(3);
         let id = if integer { (row as u64 * 7).to_string() } else { text_id(row) };
         let namespace = ["", "tenant-a", "tenant ü"][random.below(3) as usize];
-        let document = (random.below(4) > 0).then(|| format!("text {row} \"quoted\"\n\t\u{1F600} {}", "lorem ".repeat(random.below(9) as usize)));
+        let document = (random.below(4) > 0)
+            .then(|| format!("text {row} \"quoted\"\n\t\u{1F600} {}", "lorem ".repeat(random.below(9) as usize)));
         let metadata = (random.below(5) > 0).then(|| metadata(row, random));
         let text = RowText {
             id: &id,
@@ -163,7 +179,8 @@ fn metadata(row: usize, random: &mut Random) -> String {
         format!("{}", random.below(1 << 53)),
     ];
     let keys = random.below(5) as usize;
-    let mut entries: Vec<String> = (0..keys).map(|key| format!("\"k{key}\": {}", values[random.below(10) as usize])).collect();
+    let mut entries: Vec<String> =
+        (0..keys).map(|key| format!("\"k{key}\": {}", values[random.below(10) as usize])).collect();
     entries.push(format!("\"row\": {row}"));
     format!("{{{}}}", entries.join(", "))
 }

@@ -57,7 +57,13 @@ impl Prepared for MemorySource {
         let split = |ordinal: usize| {
             let start = ordinal * self.per_split;
             let end = (start + self.per_split).min(self.batches.len());
-            Ok(Split { ordinal: ordinal as u64, start: start as u64, end: end as u64, bytes: 1 << 20, ..Split::default() })
+            Ok(Split {
+                ordinal: ordinal as u64,
+                start: start as u64,
+                end: end as u64,
+                bytes: 1 << 20,
+                ..Split::default()
+            })
         };
         Ok(Box::new((0..splits).map(split)))
     }
@@ -69,7 +75,12 @@ impl Prepared for MemorySource {
         assert_ne!(self.panic_at, Some(split.ordinal), "a panic on request");
         if split.ordinal < self.reject_below {
             let place = format!("split {}", split.ordinal);
-            rejects.reject(Reject { place, id: Some("bad".into()), reason: "a reject on request".into(), record: None })?;
+            rejects.reject(Reject {
+                place,
+                id: Some("bad".into()),
+                reason: "a reject on request".into(),
+                record: None,
+            })?;
         }
         Ok(Box::new(self.batches[split.start as usize..split.end as usize].iter().cloned().map(Ok)))
     }

@@ -29,7 +29,9 @@ pub fn connectors() -> Vec<ConnectorRow> {
 
 /// The matrix as Markdown: what `docs/providers.md` holds.
 pub fn markdown() -> String {
-    let mut text = String::from("| connector | reads | writes | vectors | ids | metadata | proven with |\n|---|---|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "| connector | reads | writes | vectors | ids | metadata | proven with |\n|---|---|---|---|---|---|---|\n",
+    );
     let cell = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     for row in connectors() {
         let c = row.capabilities;

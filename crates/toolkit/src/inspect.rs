@@ -72,7 +72,12 @@ fn read_all(options: &InspectOptions, info: &CollectionInfo, settings: &Settings
     let open_options = OpenOptions { collection: Some(info.name.clone()), ..options.open.clone() };
     let opened = open::source(&options.source, &open_options)?;
     let scratch = settings.scratch()?;
-    let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), tranship_connector::source::SPLIT_BYTES, scratch.path())?;
+    let prepared = open::prepare(
+        &*opened.source,
+        settings.prepare_bytes(),
+        tranship_connector::source::SPLIT_BYTES,
+        scratch.path(),
+    )?;
     let set = fingerprint(&Side::new(&opened.label, &*prepared, Form::AsRead), settings.engine())?;
     let ledger = RowLedger { live: Some(set.records()), ..prepared.ledger() };
     Ok(FullInspection { ledger, fingerprint: set.summary(), notes: prepared.notes() })

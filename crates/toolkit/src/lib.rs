@@ -22,5 +22,5 @@ pub mod settings;
 pub mod verify;
 
 pub use settings::Settings;
-pub use tranship_pipeline::progress;
 pub use tranship_connector::{Error, ErrorKind, Result};
+pub use tranship_pipeline::progress;

@@ -86,7 +86,11 @@ pub struct Step {
 }
 
 /// Migrates one collection or all of them. Trouble with one collection is its verdict and does not stop the others.
-pub fn migrate(options: &MigrateOptions, settings: &Settings<'_>, mut on_done: impl FnMut(&CollectionReport)) -> Result<MigrateReport> {
+pub fn migrate(
+    options: &MigrateOptions,
+    settings: &Settings<'_>,
+    mut on_done: impl FnMut(&CollectionReport),
+) -> Result<MigrateReport> {
     let target = Locator::parse(&options.convert.target, &registry());
     if target.provider.is_none() {
         return Err(Error::usage(format!("{} does not name a provider", options.convert.target))
@@ -96,7 +100,9 @@ pub fn migrate(options: &MigrateOptions, settings: &Settings<'_>, mut on_done: i
     for (name, directory) in jobs(options, &target)? {
         let report = match one(options, &target, name.as_deref(), &directory, settings) {
             Ok(report) => report,
-            Err(error) if options.all && error.kind() != ErrorKind::Interrupted => failed(name.unwrap_or_default(), &directory, &error),
+            Err(error) if options.all && error.kind() != ErrorKind::Interrupted => {
+                failed(name.unwrap_or_default(), &directory, &error)
+            }
             Err(error) => return Err(error),
         };
         on_done(&report);
@@ -123,8 +129,12 @@ pub fn directories(infos: &[CollectionInfo], below: &Path) -> Result<Vec<(Option
     for info in infos {
         let directory = below.join(file_name(&info.name));
         if let Some((Some(other), _)) = jobs.iter().find(|(_, taken)| *taken == directory) {
-            return Err(Error::usage(format!("the collections {other} and {} would both go to {}", info.name, directory.display()))
-                .hint("migrate them one by one with --collection"));
+            return Err(Error::usage(format!(
+                "the collections {other} and {} would both go to {}",
+                info.name,
+                directory.display()
+            ))
+            .hint("migrate them one by one with --collection"));
         }
         jobs.push((Some(info.name.clone()), directory));
     }
@@ -170,7 +180,8 @@ impl CollectionReport {
         match report.equal {
             true => self.step(name, format!("{what}: {} records equal {}", report.a.records, proof_class(report))),
             false => {
-                let found = format!("{what}: {} missing, {} extra, {} changed", report.missing, report.extra, report.changed);
+                let found =
+                    format!("{what}: {} missing, {} extra, {} changed", report.missing, report.extra, report.changed);
                 self.reasons.push(found.clone());
                 self.step(name, found);
             }
@@ -182,11 +193,19 @@ impl CollectionReport {
 pub fn proof_class(report: &CompareReport) -> String {
     match report.by_fingerprint {
         true => format!("bit for bit, by fingerprint {}", report.a.digest),
-        false => format!("within tolerance: {} vectors differ by at most {:.1e}", report.tolerated, report.largest_tolerated),
+        false => {
+            format!("within tolerance: {} vectors differ by at most {:.1e}", report.tolerated, report.largest_tolerated)
+        }
     }
 }
 
-fn one(options: &MigrateOptions, target: &Locator, name: Option<&str>, directory: &Path, settings: &Settings<'_>) -> Result<CollectionReport> {
+fn one(
+    options: &MigrateOptions,
+    target: &Locator,
+    name: Option<&str>,
+    directory: &Path,
+    settings: &Settings<'_>,
+) -> Result<CollectionReport> {
     let open_options = OpenOptions { collection: name.map(str::to_owned), ..options.convert.open.clone() };
     let collection = open::source(&options.convert.source, &open_options)?.source.schema().name.clone();
     let mut report = CollectionReport::new(collection, directory);
@@ -220,7 +239,13 @@ fn one(options: &MigrateOptions, target: &Locator, name: Option<&str>, directory
     Ok(report)
 }
 
-fn to_archive(options: &MigrateOptions, open_options: &OpenOptions, archive: &str, report: &mut CollectionReport, settings: &Settings<'_>) -> Result<()> {
+fn to_archive(
+    options: &MigrateOptions,
+    open_options: &OpenOptions,
+    archive: &str,
+    report: &mut CollectionReport,
+    settings: &Settings<'_>,
+) -> Result<()> {
     if report.archive.exists() {
         let kept = Archive::open(&report.archive)?;
         same_origin(&kept, options, open_options)?;
@@ -230,7 +255,8 @@ fn to_archive(options: &MigrateOptions, open_options: &OpenOptions, archive: &st
         report.step("archive", format!("{} was made from this source before: kept", report.archive.display()));
         return Ok(());
     }
-    let to_archive = ConvertOptions { target: archive.to_owned(), open: open_options.clone(), ..options.convert.clone() };
+    let to_archive =
+        ConvertOptions { target: archive.to_owned(), open: open_options.clone(), ..options.convert.clone() };
     let done = convert(&to_archive, settings)?;
     report.records = done.run.records;
     report.rejected = done.run.rejected;
@@ -238,7 +264,10 @@ fn to_archive(options: &MigrateOptions, open_options: &OpenOptions, archive: &st
     report.notes.extend(done.notes);
     let ledger = match (done.ledger.raw, done.ledger.deleted, done.ledger.superseded) {
         (Some(raw), deleted, superseded) if raw != done.run.records => {
-            format!(" ({raw} raw = {} live + {deleted} deleted + {superseded} superseded + {} rejected)", done.run.records, done.run.rejected)
+            format!(
+                " ({raw} raw = {} live + {deleted} deleted + {superseded} superseded + {} rejected)",
+                done.run.records, done.run.rejected
+            )
         }
         _ => String::new(),
     };
@@ -257,23 +286,45 @@ fn same_origin(archive: &Archive, options: &MigrateOptions, open_options: &OpenO
     let identity = open::source(&options.convert.source, open_options)?.source.identity()?;
     let origin = &archive.manifest().source.files;
     let same = identity.files.len() == origin.len()
-        && identity.files.iter().zip(origin).all(|(now, then)| (&now.path, now.bytes, &now.edges) == (&then.path, then.bytes, &then.edges));
+        && identity
+            .files
+            .iter()
+            .zip(origin)
+            .all(|(now, then)| (&now.path, now.bytes, &now.edges) == (&then.path, then.bytes, &then.edges));
     if same && !identity.files.is_empty() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::OutputExists, format!("{} was made from another source, or another state of it", archive.path().display()))
-        .hint("choose another target directory, or remove the old archive and bundle"))
+    Err(Error::new(
+        ErrorKind::OutputExists,
+        format!("{} was made from another source, or another state of it", archive.path().display()),
+    )
+    .hint("choose another target directory, or remove the old archive and bundle"))
 }
 
-fn prove_archive(options: &MigrateOptions, archive: &str, against: VerifyOptions, report: &mut CollectionReport, settings: &Settings<'_>) -> Result<()> {
+fn prove_archive(
+    options: &MigrateOptions,
+    archive: &str,
+    against: VerifyOptions,
+    report: &mut CollectionReport,
+    settings: &Settings<'_>,
+) -> Result<()> {
     let alone = VerifyOptions { a: archive.to_owned(), b: None, open_a: OpenOptions::default(), ..against.clone() };
     if let VerifyReport::Archive(found) = verify(&alone, settings)? {
-        report.step("proof", format!("archive is whole: {} files, level {:?}, {} faults", found.files, found.level, found.faults.len()));
+        report.step(
+            "proof",
+            format!("archive is whole: {} files, level {:?}, {} faults", found.files, found.level, found.faults.len()),
+        );
         report.reasons.extend(found.faults);
     }
     let stream = Locator::parse(&options.convert.source, &registry()).is_stream();
     if stream || report.rejected > 0 {
-        report.step("proof", format!("source = archive: counted and digested while reading, {} set aside; not read again", report.rejected));
+        report.step(
+            "proof",
+            format!(
+                "source = archive: counted and digested while reading, {} set aside; not read again",
+                report.rejected
+            ),
+        );
         return Ok(());
     }
     if let VerifyReport::Sets(found) = verify(&against, settings)? {
@@ -282,7 +333,13 @@ fn prove_archive(options: &MigrateOptions, archive: &str, against: VerifyOptions
     Ok(())
 }
 
-fn to_bundle(options: &MigrateOptions, archive: &str, bundle: &str, report: &mut CollectionReport, settings: &Settings<'_>) -> Result<()> {
+fn to_bundle(
+    options: &MigrateOptions,
+    archive: &str,
+    bundle: &str,
+    report: &mut CollectionReport,
+    settings: &Settings<'_>,
+) -> Result<()> {
     let (_, sink) = open::sink(bundle, &options.convert.create)?;
     report.losses = sink.negotiate(open::source(archive, &OpenOptions::default())?.source.schema())?.losses;
     if report.bundle.exists() {
@@ -296,11 +353,25 @@ fn to_bundle(options: &MigrateOptions, archive: &str, bundle: &str, report: &mut
         ..options.convert.clone()
     };
     let done = convert(&to_bundle, settings)?;
-    report.step("bundle", format!("{} records, {} bytes of request bodies -> {}", done.run.records, done.run.bytes_written, report.bundle.display()));
+    report.step(
+        "bundle",
+        format!(
+            "{} records, {} bytes of request bodies -> {}",
+            done.run.records,
+            done.run.bytes_written,
+            report.bundle.display()
+        ),
+    );
     Ok(())
 }
 
-fn measure_recall(options: &MigrateOptions, archive: &str, bundle: &str, report: &mut CollectionReport, settings: &Settings<'_>) -> Result<()> {
+fn measure_recall(
+    options: &MigrateOptions,
+    archive: &str,
+    bundle: &str,
+    report: &mut CollectionReport,
+    settings: &Settings<'_>,
+) -> Result<()> {
     let recall_options = RecallOptions { a: archive.to_owned(), b: bundle.to_owned(), ..options.recall.clone() };
     match recall(&recall_options, settings)? {
         Some(found) => {

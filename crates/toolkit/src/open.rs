@@ -1,7 +1,8 @@
 //! From the text of a locator to a source or a sink.
 
 use tranship_connector::{
-    CollectionInfo, Connector, CreateOptions, Error, Locator, OpenOptions, PrepareContext, Prepared, Registry, Result, Sink, Source,
+    CollectionInfo, Connector, CreateOptions, Error, Locator, OpenOptions, PrepareContext, Prepared, Registry, Result,
+    Sink, Source,
 };
 
 use crate::providers::registry;
@@ -43,7 +44,12 @@ pub fn sink(text: &str, options: &CreateOptions) -> Result<(&'static Connector, 
 }
 
 /// Prepares a source with this run's memory.
-pub fn prepare<'a>(source: &'a dyn Source, memory_bytes: u64, split_bytes: u64, scratch: &std::path::Path) -> Result<Box<dyn Prepared + 'a>> {
+pub fn prepare<'a>(
+    source: &'a dyn Source,
+    memory_bytes: u64,
+    split_bytes: u64,
+    scratch: &std::path::Path,
+) -> Result<Box<dyn Prepared + 'a>> {
     source.prepare(&PrepareContext { memory_bytes, split_bytes, scratch })
 }
 
@@ -61,12 +67,16 @@ fn by_extension(registry: &Registry, locator: &Locator) -> Result<&'static Conne
     let name = locator.path.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.trim_end_matches(".zst").trim_end_matches(".gz");
     let fits = |connector: &&&'static Connector| {
-        connector.create.is_some() && connector.extensions.iter().any(|extension| stem.ends_with(&format!(".{extension}")))
+        connector.create.is_some()
+            && connector.extensions.iter().any(|extension| stem.ends_with(&format!(".{extension}")))
     };
     registry.connectors.iter().find(fits).copied().ok_or_else(|| {
         let names: Vec<&str> = registry.connectors.iter().filter(|c| c.create.is_some()).map(|c| c.name).collect();
-        Error::usage(format!("{} does not say what to write", locator.path.display()))
-            .hint(format!("name the format, as in {}:{}", names.join("|"), locator.path.display()))
+        Error::usage(format!("{} does not say what to write", locator.path.display())).hint(format!(
+            "name the format, as in {}:{}",
+            names.join("|"),
+            locator.path.display()
+        ))
     })
 }
 

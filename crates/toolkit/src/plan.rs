@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use tranship_collection::CollectionSchema;
-use tranship_connector::{CreateOptions, Error, ErrorKind, Loss, Negotiated, OpenOptions, Prepared, Result, Sink, Source};
+use tranship_connector::{
+    CreateOptions, Error, ErrorKind, Loss, Negotiated, OpenOptions, Prepared, Result, Sink, Source,
+};
 
 use crate::open;
 use crate::settings::Settings;
@@ -84,13 +86,23 @@ pub fn refuse_losses(negotiated: &Negotiated, allowed: &[String]) -> Result<()> 
     let denied: Vec<&Loss> = denied(&negotiated.losses, allowed).collect();
     let Some(first) = denied.first() else { return Ok(()) };
     let codes: Vec<String> = denied.iter().map(|loss| format!("--allow-loss {}", loss.code)).collect();
-    Err(Error::new(ErrorKind::LossDenied, format!("the target cannot hold {}: {} would become {}", first.path, first.from, first.to))
-        .with("losses", denied.len())
-        .hint(format!("accept with {}", codes.join(" "))))
+    Err(Error::new(
+        ErrorKind::LossDenied,
+        format!("the target cannot hold {}: {} would become {}", first.path, first.from, first.to),
+    )
+    .with("losses", denied.len())
+    .hint(format!("accept with {}", codes.join(" "))))
 }
 
 /// The canonical text of what a run is to do; a run resumes only under the same text.
-pub fn plan_text(source: &dyn Source, prepared: &dyn Prepared, sink: &dyn Sink, connector: &str, create: &CreateOptions, allowed: &[String]) -> Result<String> {
+pub fn plan_text(
+    source: &dyn Source,
+    prepared: &dyn Prepared,
+    sink: &dyn Sink,
+    connector: &str,
+    create: &CreateOptions,
+    allowed: &[String],
+) -> Result<String> {
     #[derive(Serialize)]
     struct Text<'a> {
         tranship: &'a str,

@@ -146,8 +146,16 @@ fn threshold(side: &Side<'_>, name: &str, population: usize, options: &RecallOpt
     if population <= rows { u128::MAX } else { u128::MAX / population as u128 * rows as u128 }
 }
 
-fn load(side: &Side<'_>, name: &str, threshold: u128, population: usize, options: &RecallOptions, settings: &Settings<'_>) -> Result<VectorSet> {
-    let spec = side.schema().vector(name).ok_or_else(|| Error::usage(format!("{} has no vector `{name}`", side.label)))?;
+fn load(
+    side: &Side<'_>,
+    name: &str,
+    threshold: u128,
+    population: usize,
+    options: &RecallOptions,
+    settings: &Settings<'_>,
+) -> Result<VectorSet> {
+    let spec =
+        side.schema().vector(name).ok_or_else(|| Error::usage(format!("{} has no vector `{name}`", side.label)))?;
     let metric = options.metric.or(spec.metric).ok_or_else(|| {
         Error::usage(format!("{} declares no metric", side.label)).hint("say which, as in --metric cosine")
     })?;
@@ -162,7 +170,8 @@ fn load(side: &Side<'_>, name: &str, threshold: u128, population: usize, options
             let (ordinal, mut rows, mut digester) = (split.ordinal, Vec::new(), Digester::default());
             side.each_batch(split, |batch, before| {
                 stop.check()?;
-                let view = BatchView::new(batch, side.schema()).map_err(|fault| side.located(ordinal, before, &fault))?;
+                let view =
+                    BatchView::new(batch, side.schema()).map_err(|fault| side.located(ordinal, before, &fault))?;
                 let Some(column) = view.vector_specs().position(|spec| spec.name == name) else { return Ok(()) };
                 for row in 0..view.len() {
                     if digester.id(view.namespace(row), view.id_kind(row) as u8, view.id(row)) > threshold {

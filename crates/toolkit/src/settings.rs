@@ -28,7 +28,12 @@ pub struct Settings<'a> {
 impl<'a> Settings<'a> {
     /// Half of the memory is for work in flight.
     pub fn engine(&self) -> EngineOptions<'a> {
-        EngineOptions { threads: self.threads, memory_bytes: self.memory_bytes / 2, cancel: self.cancel, progress: self.progress }
+        EngineOptions {
+            threads: self.threads,
+            memory_bytes: self.memory_bytes / 2,
+            cancel: self.cancel,
+            progress: self.progress,
+        }
     }
 
     /// The other half is for the state of the sources.

@@ -92,14 +92,22 @@ fn both(options: &VerifyOptions, b: &str, settings: &Settings<'_>) -> Result<Com
     }
     let side_a = Side::new(&opened_a.label, &*prepared_a, form_a);
     let side_b = Side::new(&opened_b.label, &*prepared_b, form_b);
-    let compare_options =
-        CompareOptions { engine: settings.engine(), scratch: scratch.path(), max_named: options.max_named, tolerances: &tolerances };
+    let compare_options = CompareOptions {
+        engine: settings.engine(),
+        scratch: scratch.path(),
+        max_named: options.max_named,
+        tolerances: &tolerances,
+    };
     compare(&side_a, &side_b, compare_options)
 }
 
 /// Reads a `mapping.json`.
 pub fn read_mapping(path: &Path) -> Result<Mapping> {
     let bytes = std::fs::read(path).map_err(|e| StorageError::new("read", path, e))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Error::damaged("not a mapping").with("file", path.display()).hint("give the mapping.json of the bundle").caused_by(e))
+    serde_json::from_slice(&bytes).map_err(|e| {
+        Error::damaged("not a mapping")
+            .with("file", path.display())
+            .hint("give the mapping.json of the bundle")
+            .caused_by(e)
+    })
 }

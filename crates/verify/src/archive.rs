@@ -73,7 +73,13 @@ pub struct Subset {
 }
 
 /// Proves the archive at `path` up to `level`. Faults end up in the report; only what cannot be checked is an error.
-pub fn check(path: &Path, level: Level, subset: Subset, engine: EngineOptions<'_>, scratch: &Path) -> Result<ArchiveReport> {
+pub fn check(
+    path: &Path,
+    level: Level,
+    subset: Subset,
+    engine: EngineOptions<'_>,
+    scratch: &Path,
+) -> Result<ArchiveReport> {
     let archive = Archive::open(path)?;
     let manifest = archive.manifest();
     let files: Vec<(&str, u64, &str)> = manifest.all_files().collect();
@@ -87,7 +93,9 @@ pub fn check(path: &Path, level: Level, subset: Subset, engine: EngineOptions<'_
         faults: archive.check_presence()?,
     };
     if level >= Level::L1 && report.faults.is_empty() {
-        for (path, _, sha256) in files.iter().enumerate().filter(|(n, _)| n % subset.of == subset.part).map(|(_, file)| file) {
+        for (path, _, sha256) in
+            files.iter().enumerate().filter(|(n, _)| n % subset.of == subset.part).map(|(_, file)| file)
+        {
             report.faults.extend(archive.check_digest(path, sha256)?);
             report.files_read += 1;
         }
@@ -105,7 +113,11 @@ fn decode(archive: &Archive, level: Level, engine: EngineOptions<'_>, scratch: &
         faults.push("fingerprint.bin: its totals are not those of the manifest".to_owned());
     }
     let source = ArchiveSource::open(archive.clone(), &OpenOptions::default())?;
-    let context = PrepareContext { memory_bytes: engine.memory_bytes, split_bytes: tranship_connector::source::SPLIT_BYTES, scratch };
+    let context = PrepareContext {
+        memory_bytes: engine.memory_bytes,
+        split_bytes: tranship_connector::source::SPLIT_BYTES,
+        scratch,
+    };
     let prepared = source.prepare(&context)?;
     let side = Side::new("the archive", &*prepared, Form::AsRead);
     let found = match fingerprint(&side, engine) {
@@ -130,7 +142,9 @@ fn decode(archive: &Archive, level: Level, engine: EngineOptions<'_>, scratch: &
 /// Equal in every bucket of every component that occurs.
 pub fn same_sums(a: &SetFingerprint, b: &SetFingerprint) -> bool {
     let names: HashSet<&String> = a.components().iter().chain(b.components()).collect();
-    names.iter().all(|name| (0..tranship_collection::fingerprint::BUCKETS).all(|bucket| a.bucket(name, bucket) == b.bucket(name, bucket)))
+    names.iter().all(|name| {
+        (0..tranship_collection::fingerprint::BUCKETS).all(|bucket| a.bucket(name, bucket) == b.bucket(name, bucket))
+    })
 }
 
 /// Values and duplicates. Dimensions are the layout's and were checked while decoding.
@@ -147,7 +161,8 @@ fn semantic_faults(side: &Side<'_>, engine: EngineOptions<'_>) -> Result<Vec<Str
             let ordinal = split.ordinal;
             side.each_batch(split, |batch, rows| {
                 stop.check()?;
-                let view = tranship_collection::BatchView::new(batch, side.schema()).map_err(|f| side.located(ordinal, rows, &f))?;
+                let view = tranship_collection::BatchView::new(batch, side.schema())
+                    .map_err(|f| side.located(ordinal, rows, &f))?;
                 for row in 0..view.len() {
                     ids.push(digester.id(view.namespace(row), view.id_kind(row) as u8, view.id(row)));
                     let columns = view.vector_specs().count();
@@ -163,8 +178,10 @@ fn semantic_faults(side: &Side<'_>, engine: EngineOptions<'_>) -> Result<Vec<Str
             faults.extend(found.into_iter().take(100));
             ids.extend(new_ids);
             if ids.len() as u64 * 16 > engine.memory_bytes {
-                return Err(Error::limit("the check for duplicate ids does not fit the memory budget")
-                    .hint(format!("give at least --memory {}MiB, or verify up to level L2", (ids.len() as u64 * 32) >> 20)));
+                return Err(Error::limit("the check for duplicate ids does not fit the memory budget").hint(format!(
+                    "give at least --memory {}MiB, or verify up to level L2",
+                    (ids.len() as u64 * 32) >> 20
+                )));
             }
             Ok(())
         },

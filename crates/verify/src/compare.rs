@@ -74,7 +74,9 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, options: CompareOptions<'_>) -> Resul
     };
     let (in_a, in_b): (Vec<_>, Vec<_>) = joined.changed.first.iter().copied().unzip();
     let pairs = fetch(a, &in_a)?.into_iter().zip(fetch(b, &in_b)?);
-    let labels = |side: &Side<'_>, places: &[_]| -> Result<Vec<String>> { Ok(fetch(side, places)?.iter().map(|r| r.label()).collect()) };
+    let labels = |side: &Side<'_>, places: &[_]| -> Result<Vec<String>> {
+        Ok(fetch(side, places)?.iter().map(|r| r.label()).collect())
+    };
     Ok(CompareReport {
         equal: joined.missing.count + joined.extra.count + joined.changed.count == 0,
         by_fingerprint: !buckets.contains(&true),
@@ -93,9 +95,17 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, options: CompareOptions<'_>) -> Resul
     })
 }
 
-fn second_pass(a: &Side<'_>, b: &Side<'_>, set_a: &SetFingerprint, set_b: &SetFingerprint, buckets: &[bool], options: CompareOptions<'_>) -> Result<Joined> {
+fn second_pass(
+    a: &Side<'_>,
+    b: &Side<'_>,
+    set_a: &SetFingerprint,
+    set_b: &SetFingerprint,
+    buckets: &[bool],
+    options: CompareOptions<'_>,
+) -> Result<Joined> {
     let layout = EntryLayout::new(a, b, options.tolerances);
-    let rows = |set: &SetFingerprint| (0..BUCKETS).filter(|b| buckets[*b]).map(|b| set.bucket("record", b).count).sum::<u64>();
+    let rows =
+        |set: &SetFingerprint| (0..BUCKETS).filter(|b| buckets[*b]).map(|b| set.bucket("record", b).count).sum::<u64>();
     let bytes = (rows(set_a) + rows(set_b)) * (layout.width() as u64 + 16);
     let partitions = (bytes * 4).div_ceil(options.engine.memory_bytes.max(1)).clamp(1, 4096) as usize;
     let spilled_a = spill(a, &layout, buckets, partitions, options.scratch, "a", options.engine)?;

@@ -97,7 +97,15 @@ impl EntryLayout {
         16 * (4 + self.vectors.len()) + 12 + self.tolerant.iter().map(|(_, dim, _)| 4 + 4 * dim).sum::<usize>()
     }
 
-    fn write(&self, digest: &RecordDigest, places: &[Option<usize>], place: Place, view: &BatchView<'_>, row: usize, out: &mut Vec<u8>) {
+    fn write(
+        &self,
+        digest: &RecordDigest,
+        places: &[Option<usize>],
+        place: Place,
+        view: &BatchView<'_>,
+        row: usize,
+        out: &mut Vec<u8>,
+    ) {
         let fixed = [digest.id, digest.record, digest.document.unwrap_or(0), digest.metadata.unwrap_or(0)];
         fixed.iter().for_each(|part| out.extend_from_slice(&part.to_le_bytes()));
         for column in places {
@@ -111,7 +119,9 @@ impl EntryLayout {
             out.extend_from_slice(&u32::from(value.is_some()).to_le_bytes());
             match value {
                 Some(VectorValue::Dense(values)) => values.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes())),
-                Some(VectorValue::Widened(values)) => values.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes())),
+                Some(VectorValue::Widened(values)) => {
+                    values.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()))
+                }
                 _ => out.resize(out.len() + 4 * dim, 0),
             }
         }

@@ -70,7 +70,8 @@ pub fn fetch(side: &Side<'_>, places: &[Place]) -> Result<Vec<Fetched>> {
             }
             let ordinal = split.ordinal;
             side.each_batch(split, |batch, before| {
-                let view = BatchView::new(batch, side.schema()).map_err(|fault| side.located(ordinal, before, &fault))?;
+                let view =
+                    BatchView::new(batch, side.schema()).map_err(|fault| side.located(ordinal, before, &fault))?;
                 for row in 0..view.len() {
                     let number = (before + row as u64) as u32;
                     if rows.contains(&number) {
@@ -83,7 +84,12 @@ pub fn fetch(side: &Side<'_>, places: &[Place]) -> Result<Vec<Fetched>> {
     }
     places
         .iter()
-        .map(|place| found.get(place).cloned().ok_or_else(|| Error::bug("a record that was read once is gone").with("split", place.ordinal)))
+        .map(|place| {
+            found
+                .get(place)
+                .cloned()
+                .ok_or_else(|| Error::bug("a record that was read once is gone").with("split", place.ordinal))
+        })
         .collect()
 }
 
@@ -93,7 +99,9 @@ fn record(view: &BatchView<'_>, row: usize) -> Fetched {
         let values = match view.vector(column, row) {
             Some(VectorValue::Dense(values) | VectorValue::Multi(values)) => values.to_vec(),
             Some(VectorValue::Widened(values)) => values,
-            Some(VectorValue::Sparse(indices, values)) => indices.iter().map(|i| *i as f32).chain(values.iter().copied()).collect(),
+            Some(VectorValue::Sparse(indices, values)) => {
+                indices.iter().map(|i| *i as f32).chain(values.iter().copied()).collect()
+            }
             None => continue,
         };
         vectors.insert(spec.name.clone(), values);
@@ -116,21 +124,37 @@ pub fn difference(a: &Fetched, b: &Fetched, tolerances: &BTreeMap<String, f32>) 
         fields.extend(vector_difference(name, a.vectors.get(name), b.vectors.get(name), tolerance));
     }
     if a.document != b.document {
-        let text = |text: &Option<String>| text.as_ref().map_or("none".to_owned(), |text| shortened(&format!("{text:?}")));
-        fields.push(FieldDifference { field: "document".into(), a: text(&a.document), b: text(&b.document), note: None });
+        let text =
+            |text: &Option<String>| text.as_ref().map_or("none".to_owned(), |text| shortened(&format!("{text:?}")));
+        fields.push(FieldDifference {
+            field: "document".into(),
+            a: text(&a.document),
+            b: text(&b.document),
+            note: None,
+        });
     }
     fields.extend(metadata_differences(a.metadata.as_deref(), b.metadata.as_deref()));
     Difference { id: a.id.clone(), namespace: a.namespace.clone(), fields }
 }
 
-fn vector_difference(name: &str, a: Option<&Vec<f32>>, b: Option<&Vec<f32>>, tolerance: f32) -> Option<FieldDifference> {
+fn vector_difference(
+    name: &str,
+    a: Option<&Vec<f32>>,
+    b: Option<&Vec<f32>>,
+    tolerance: f32,
+) -> Option<FieldDifference> {
     let field = tranship_collection::fingerprint::vector_component(name);
     let (Some(x), Some(y)) = (a, b) else {
         let shown = |v: Option<&Vec<f32>>| v.map_or("none".to_owned(), |v| format!("{} elements", v.len()));
         return (a.is_some() != b.is_some()).then(|| FieldDifference { field, a: shown(a), b: shown(b), note: None });
     };
     if x.len() != y.len() {
-        return Some(FieldDifference { field, a: format!("{} elements", x.len()), b: format!("{} elements", y.len()), note: None });
+        return Some(FieldDifference {
+            field,
+            a: format!("{} elements", x.len()),
+            b: format!("{} elements", y.len()),
+            note: None,
+        });
     }
     let first = x.iter().zip(y).position(|(x, y)| x.to_bits() != y.to_bits())?;
     let relative = relative_difference(x, y);
@@ -138,8 +162,14 @@ fn vector_difference(name: &str, a: Option<&Vec<f32>>, b: Option<&Vec<f32>>, tol
         return None;
     }
     let differing = x.iter().zip(y).filter(|(x, y)| x.to_bits() != y.to_bits()).count();
-    let note = format!("{differing} of {} elements differ, the largest by {relative:.1e} of the largest element", x.len());
-    Some(FieldDifference { field: format!("{field}[{first}]"), a: format!("{:?}", x[first]), b: format!("{:?}", y[first]), note: Some(note) })
+    let note =
+        format!("{differing} of {} elements differ, the largest by {relative:.1e} of the largest element", x.len());
+    Some(FieldDifference {
+        field: format!("{field}[{first}]"),
+        a: format!("{:?}", x[first]),
+        b: format!("{:?}", y[first]),
+        note: Some(note),
+    })
 }
 
 fn metadata_differences(a: Option<&str>, b: Option<&str>) -> Vec<FieldDifference> {
@@ -149,7 +179,8 @@ fn metadata_differences(a: Option<&str>, b: Option<&str>) -> Vec<FieldDifference
     keys.iter()
         .filter(differs)
         .map(|key| {
-            let shown = |map: &BTreeMap<String, String>| map.get(*key).map_or("none".to_owned(), |text| shortened(text));
+            let shown =
+                |map: &BTreeMap<String, String>| map.get(*key).map_or("none".to_owned(), |text| shortened(text));
             FieldDifference { field: format!("metadata.{key}"), a: shown(&a), b: shown(&b), note: None }
         })
         .collect()
@@ -157,7 +188,9 @@ fn metadata_differences(a: Option<&str>, b: Option<&str>) -> Vec<FieldDifference
 
 fn entries(text: Option<&str>) -> BTreeMap<String, String> {
     let parsed = text.and_then(|text| Entries::parse(text).ok());
-    parsed.map_or_else(BTreeMap::new, |entries| entries.0.into_iter().map(|(k, v)| (k.into_owned(), v.get().to_owned())).collect())
+    parsed.map_or_else(BTreeMap::new, |entries| {
+        entries.0.into_iter().map(|(k, v)| (k.into_owned(), v.get().to_owned())).collect()
+    })
 }
 
 fn canonical(text: Option<&String>) -> Option<Vec<u8>> {

@@ -1,7 +1,9 @@
 //! Lines that a fast reader gets wrong.
 
+use proptest::prelude::*;
 use tranship_collection::{BatchView, VectorValue};
 use tranship_connector::{ErrorKind, OpenOptions};
+use tranship_format_jsonl::{Keys, RecordDecoder};
 use tranship_storage::Limits;
 
 use crate::samples::{Read, read_text, read_with};
@@ -170,4 +172,39 @@ fn rejects_can_be_replayed() {
     let read = behind_good_records(r#"{"id":"x","vector":[1,2,3]}"#);
     assert_eq!(read.rejects[0].id.as_deref(), Some("x"));
     assert_eq!(read.rejects[0].record.as_deref(), Some(r#"{"id":"x","vector":[1,2,3]}"#));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Witness: serde_json over the whole line, with the vector as `f32`.
+    #[test]
+    fn what_is_accepted_is_json_and_has_the_same_vector(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..4),
+    ) {
+        const LINE: &str = r#"{"metadata":{"vector":[9,9],"k":"a\"b"},"id":2,"vector":[3.5,-4e1],"document":"vector"}"#;
+        const BYTES: &[u8] = b"\"\\,:{}[]0123.eE-+ nvu\n\xc3";
+        let mut line = LINE.as_bytes().to_vec();
+        for (place, byte) in &changes {
+            let at = place.index(line.len());
+            line[at] = *byte.get(BYTES);
+        }
+        line.retain(|byte| *byte != b'\n');
+        let mut schema = tranship_collection::CollectionSchema::new("c");
+        schema.ids = tranship_collection::schema::IdKinds::Mixed;
+        schema.vectors = vec![tranship_collection::VectorSpec::dense("", 2)];
+        let builder = tranship_collection::BatchBuilder::new(std::sync::Arc::new(schema.clone())).unwrap();
+        let mut decoder = RecordDecoder::new(builder, Keys::default(), false);
+        if decoder.decode(&line, None).is_ok() {
+            let batch = decoder.take_batch().unwrap();
+            let value: serde_json::Value = serde_json::from_slice(&line).expect("accepted, but no JSON");
+            let witness: Option<Vec<f32>> = serde_json::from_value(value["vector"].clone()).unwrap();
+            let view = BatchView::new(&batch, &schema).unwrap();
+            let found = match view.vector(0, 0) {
+                Some(VectorValue::Dense(values)) => Some(values.to_vec()),
+                _ => None,
+            };
+            prop_assert_eq!(found, witness);
+        }
+    }
 }

@@ -1,4 +1,8 @@
 //! Parquet in and out, against its own promises.
 
+#![allow(clippy::disallowed_methods)]
+
+mod foreign;
 mod parts;
 mod samples;
+mod sink;

@@ -7,7 +7,8 @@ use arrow_array::RecordBatch;
 use tranship_collection::batch::RowText;
 use tranship_collection::schema::{IdKind, IdKinds};
 use tranship_collection::{BatchBuilder, BatchView, CollectionSchema, SetFingerprint, VectorKind, VectorSpec};
-use tranship_connector::{Reject, RejectSink, Result};
+use tranship_connector::{OpenOptions, PrepareContext, Reject, RejectSink, Result, Source, Split};
+use tranship_format_parquet::ParquetSource;
 
 pub fn full_schema() -> CollectionSchema {
     let mut schema = CollectionSchema::new("everything");
@@ -80,4 +81,28 @@ impl RejectSink for Rejects {
 
 pub fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
+}
+
+/// Everything that reading an input gives.
+#[derive(Debug)]
+pub struct Read {
+    pub schema: CollectionSchema,
+    pub batches: Vec<RecordBatch>,
+    pub rejects: Vec<Reject>,
+    pub splits: Vec<Split>,
+    pub notes: Vec<String>,
+}
+
+pub fn read(path: &Path, options: &OpenOptions, split_bytes: u64) -> Result<Read> {
+    let source = ParquetSource::open(path, options)?;
+    let prepared = source.prepare(&PrepareContext { memory_bytes: 1 << 30, split_bytes, scratch: path })?;
+    let (mut batches, mut rejects, mut splits) = (Vec::new(), Rejects::default(), Vec::new());
+    for split in prepared.splits()? {
+        let split = split?;
+        splits.push(split.clone());
+        for batch in prepared.open(split, &mut rejects)? {
+            batches.push(batch?);
+        }
+    }
+    Ok(Read { schema: prepared.schema().clone(), batches, rejects: rejects.0, splits, notes: prepared.notes() })
 }
