@@ -11,13 +11,13 @@ fn threads_memory_and_tmpdir_do_not_change_a_byte_of_the_archive() {
     let lines = dir.path().join("in.jsonl");
     Tranship::run(["convert", "chroma:fixtures/chroma-1.5.9", &locator("jsonl", &lines), "--collection", "cos64"])
         .expect(0);
-    for source in ["chroma:fixtures/chroma-wordnet", &locator("jsonl", &lines)] {
+    for (name, source) in [("wordnet", "chroma:fixtures/chroma-wordnet"), ("lines", &locator("jsonl", &lines))] {
         let mut first = None;
         for (run, (threads, memory)) in
             [("1", "1GiB"), ("2", "1GiB"), ("7", "1GiB"), ("2", "256MiB"), ("2", "3GiB")].iter().enumerate()
         {
             let tmp = tempfile::tempdir().unwrap();
-            let archive = dir.path().join(format!("{run}-{}.tranship", source.len()));
+            let archive = dir.path().join(format!("{name}-{run}.tranship"));
             let status = Tranship::command()
                 .args(["convert", source, &locator("archive", &archive), "--threads", threads, "--memory", memory])
                 .env("TMPDIR", tmp.path())

@@ -79,6 +79,9 @@ pub struct SourceArgs {
     /// Key or column of the document in foreign files
     #[arg(long, value_name = "NAME")]
     pub document_column: Option<String>,
+    /// Metric of the vectors, for sources that declare none
+    #[arg(long, value_enum)]
+    pub metric: Option<MetricArg>,
     /// Read a source that is locked, changing or unclean; every verdict then says so
     #[arg(long)]
     pub allow_inconsistent: bool,
@@ -240,9 +243,6 @@ pub struct Recall {
     /// Which vector [default: the unnamed one, else the first]
     #[arg(long, value_name = "NAME")]
     pub vector: Option<String>,
-    /// Metric, where the collection declares none
-    #[arg(long, value_enum)]
-    pub metric: Option<MetricArg>,
     /// Neighbours per query
     #[arg(short, long, default_value_t = 10)]
     pub k: usize,

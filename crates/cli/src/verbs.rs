@@ -71,9 +71,19 @@ fn open_options(args: &SourceArgs) -> OpenOptions {
         id_column: args.id_column.clone(),
         vector_column: args.vector_column.clone(),
         document_column: args.document_column.clone(),
+        metric: args.metric.map(metric),
         allow_inconsistent: args.allow_inconsistent,
         hash_source: args.hash_source,
         limits: Limits { max_line_bytes: args.max_line as usize, ..Limits::default() },
+    }
+}
+
+fn metric(arg: MetricArg) -> Metric {
+    match arg {
+        MetricArg::Cosine => Metric::Cosine,
+        MetricArg::Dot => Metric::Dot,
+        MetricArg::L2 => Metric::L2,
+        MetricArg::L1 => Metric::L1,
     }
 }
 
@@ -263,12 +273,6 @@ fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result
         open_a,
         mapping: args.mapping,
         vector: args.vector,
-        metric: args.metric.map(|metric| match metric {
-            MetricArg::Cosine => Metric::Cosine,
-            MetricArg::Dot => Metric::Dot,
-            MetricArg::L2 => Metric::L2,
-            MetricArg::L1 => Metric::L1,
-        }),
         k: args.k,
         queries: args.queries,
         max_rows: args.max_rows,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use tranship_collection::CollectionSchema;
+use tranship_collection::{CollectionSchema, Metric};
 use tranship_storage::Limits;
 
 use crate::error::{Error, Result};
@@ -64,6 +64,8 @@ pub struct OpenOptions {
     pub vector_column: Option<String>,
     /// Name of the document column or key, for foreign files.
     pub document_column: Option<String>,
+    /// Metric of the vectors, for sources that declare none.
+    pub metric: Option<Metric>,
     /// Read although the source is locked, changing or unclean.
     pub allow_inconsistent: bool,
     /// Digest whole input files, not only their edges.

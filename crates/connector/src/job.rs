@@ -178,7 +178,8 @@ fn fragment_name(ordinal: u64) -> String {
 }
 
 fn is_fragment(name: &Path) -> bool {
-    name.starts_with(JOB_DIR) && name.file_name().is_some_and(|file| file.to_string_lossy().starts_with("split-"))
+    let file = name.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(JOB_DIR) && file.starts_with("split-") && file.ends_with(".json")
 }
 
 fn fragment(shard: &ShardOutput) -> Result<Vec<u8>> {

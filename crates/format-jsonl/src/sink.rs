@@ -63,8 +63,8 @@ impl Sink for JsonlSink {
     }
 
     fn shard_memory_bytes(&self, _schema: &CollectionSchema) -> u64 {
-        // An f32 of four bytes takes up to 16 as text; Vec growth doubles what is held.
-        8 * SHARD_SOURCE_BYTES
+        // Four bytes of f32 become about eleven of text, rarely 16, and a growing buffer may be twice its content.
+        5 * SHARD_SOURCE_BYTES
     }
 
     fn open_shard<'a>(&'a self, ordinal: u64, schema: &'a CollectionSchema) -> Result<Box<dyn ShardWriter + 'a>> {

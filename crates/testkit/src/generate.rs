@@ -54,6 +54,8 @@ pub struct Generator {
     pub namespaced: bool,
     /// A named dense, a sparse and a multi vector beside the unnamed one.
     pub all_vectors: bool,
+    /// Multivectors without rows among the others, which not every target takes.
+    pub empty_multi: bool,
     /// Records per batch.
     pub batch_rows: usize,
 }
@@ -68,6 +70,7 @@ impl Default for Generator {
             mixed_ids: false,
             namespaced: false,
             all_vectors: false,
+            empty_multi: false,
             batch_rows: 64,
         }
     }
@@ -121,7 +124,7 @@ impl Generator {
             match spec.kind {
                 VectorKind::Dense => builder.push_dense(column, &floats(self.dim, random)),
                 VectorKind::Multi => {
-                    let rows = random.below(4) as usize;
+                    let rows = random.below(3) as usize + usize::from(!self.empty_multi);
                     builder.push_multi(column, &floats(rows * self.dim, random));
                 }
                 VectorKind::Sparse => {

@@ -12,6 +12,7 @@
 
 pub mod connectors;
 pub mod convert;
+mod declared;
 pub mod inspect;
 pub mod migrate;
 pub mod open;

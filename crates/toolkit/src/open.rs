@@ -5,6 +5,7 @@ use tranship_connector::{
     Sink, Source,
 };
 
+use crate::declared::with_metric;
 use crate::providers::registry;
 
 /// A source that was found and opened.
@@ -21,7 +22,12 @@ pub struct Opened {
 pub fn source(text: &str, options: &OpenOptions) -> Result<Opened> {
     let (locator, connector) = resolve(text)?;
     let open = connector.open.ok_or_else(|| not_offered(connector, "read"))?;
-    Ok(Opened { label: text.to_owned(), connector, source: open(&locator, options)? })
+    let source = open(&locator, options)?;
+    let source = match options.metric {
+        Some(metric) => with_metric(source, metric)?,
+        None => source,
+    };
+    Ok(Opened { label: text.to_owned(), connector, source })
 }
 
 /// The collections that lie at `text`.

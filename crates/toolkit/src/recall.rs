@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tranship_collection::digest::Digester;
-use tranship_collection::{BatchView, Metric, SetFingerprint, VectorKind, VectorValue};
+use tranship_collection::{BatchView, SetFingerprint, VectorKind, VectorValue};
 use tranship_connector::{Error, Mapping, OpenOptions, Result};
 use tranship_pipeline::execute;
 use tranship_recall::{QueryChoice, RecallReport, VectorSet, VectorSetBuilder};
@@ -32,8 +32,6 @@ pub struct RecallOptions {
     pub mapping: Option<PathBuf>,
     /// Which vector; the unnamed one, or the only one.
     pub vector: Option<String>,
-    /// Metric, where the collection declares none.
-    pub metric: Option<Metric>,
     /// Neighbours per query.
     pub k: usize,
     /// Queries sampled from A.
@@ -55,7 +53,6 @@ impl Default for RecallOptions {
             open_b: OpenOptions::default(),
             mapping: None,
             vector: None,
-            metric: None,
             k: 10,
             queries: 1_000,
             max_rows: 100_000,
@@ -86,8 +83,8 @@ pub fn recall(options: &RecallOptions, settings: &Settings<'_>) -> Result<Option
         return Ok(None);
     }
     let threshold = threshold(&side_a, &name, populations.0.max(populations.1), options, settings);
-    let a = load(&side_a, &name, threshold, populations.0, options, settings)?;
-    let b = load(&side_b, &name, threshold, populations.1, options, settings)?;
+    let a = load(&side_a, &name, threshold, populations.0, settings)?;
+    let b = load(&side_b, &name, threshold, populations.1, settings)?;
     let index = |side: &Side<'_>| side.schema().vector(&name).and_then(|spec| spec.index.clone());
     let recall_options = tranship_recall::RecallOptions {
         k: options.k,
@@ -151,12 +148,11 @@ fn load(
     name: &str,
     threshold: u128,
     population: usize,
-    options: &RecallOptions,
     settings: &Settings<'_>,
 ) -> Result<VectorSet> {
     let spec =
         side.schema().vector(name).ok_or_else(|| Error::usage(format!("{} has no vector `{name}`", side.label)))?;
-    let metric = options.metric.or(spec.metric).ok_or_else(|| {
+    let metric = spec.metric.ok_or_else(|| {
         Error::usage(format!("{} declares no metric", side.label)).hint("say which, as in --metric cosine")
     })?;
     let expected = (population as f64 * (threshold as f64 / u128::MAX as f64)) as usize;
