@@ -56,7 +56,15 @@ impl Job {
         let staging = Staging::open(&self.target)?;
         let shards = match read_if_present(&self.job_path(PLAN))? {
             Some(found) if found == plan.as_bytes() => self.finished_shards(&staging)?,
-            Some(_) => return Err(self.plan_changed()),
+            Some(_) if files_below(&self.path())?.iter().any(|name| is_fragment(name)) => {
+                return Err(self.plan_changed());
+            }
+            // Nothing was finished under the other plan, so nothing is lost by forgetting it.
+            Some(_) => {
+                staging.clear()?;
+                self.begin_anew(&staging, plan)?;
+                BTreeMap::new()
+            }
             None => {
                 self.begin_anew(&staging, plan)?;
                 BTreeMap::new()

@@ -90,7 +90,7 @@ impl RecordDecoder {
         let decoded = self.decode_fast(line, ordinal);
         let decoded = match decoded {
             Some(decoded) => decoded,
-            None => self.decode_whole(line, ordinal),
+            None => self.decode_whole(line, ordinal).map_err(|refusal| self.blame_vector(line, refusal)),
         };
         if decoded.is_err() {
             self.builder.rollback();
@@ -119,6 +119,16 @@ impl RecordDecoder {
             self.builder.rollback();
         }
         finished
+    }
+
+    /// A line that is no JSON because of its vector (`NaN`, a missing comma) is told so, not "expected value".
+    fn blame_vector(&mut self, line: &[u8], refusal: Refusal) -> Refusal {
+        let array = find_array(line, self.keys.vector.as_bytes()).filter(|_| refusal.id.is_none());
+        self.floats.clear();
+        match array.map(|start| scan_f32_array(line, start, &mut self.floats)) {
+            Some(Err(fault)) => refuse(format!("vector: {fault} of the line"), None),
+            _ => refusal,
+        }
     }
 
     fn decode_whole(&mut self, line: &[u8], ordinal: Option<u64>) -> Result<(), Refusal> {

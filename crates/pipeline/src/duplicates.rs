@@ -5,7 +5,7 @@
 //! share one would be reported as duplicates, never the reverse.
 //!
 //! ```text
-//! per record, ascending: u128 id digest | u32 row within the split      little-endian
+//! per record, ascending: u128 id digest | u32 row within the split      big-endian, so that bytes sort as numbers
 //! ```
 
 use std::path::PathBuf;
@@ -34,15 +34,21 @@ pub struct Duplicate {
     pub second: Place,
 }
 
+/// One record of an id file.
+pub type Entry = [u8; ENTRY_BYTES];
+
+/// The entry of a record.
+pub fn entry(digest: u128, row: u32) -> Entry {
+    let mut entry = [0; ENTRY_BYTES];
+    entry[..16].copy_from_slice(&digest.to_be_bytes());
+    entry[16..].copy_from_slice(&row.to_be_bytes());
+    entry
+}
+
 /// The bytes of an id file.
-pub fn to_file_bytes(mut ids: Vec<(u128, u32)>) -> Vec<u8> {
+pub fn to_file_bytes(mut ids: Vec<Entry>) -> Vec<u8> {
     ids.sort_unstable();
-    let mut bytes = Vec::with_capacity(ids.len() * ENTRY_BYTES);
-    for (digest, row) in ids {
-        bytes.extend_from_slice(&digest.to_le_bytes());
-        bytes.extend_from_slice(&row.to_le_bytes());
-    }
-    bytes
+    ids.into_flattened()
 }
 
 /// Finds the first duplicate by digest among the id files (ordinal, path).
@@ -91,11 +97,11 @@ impl Cursor {
             let count = file.read_at(self.position, &mut buffer)?;
             for entry in buffer[..count].chunks_exact(ENTRY_BYTES) {
                 let (digest, row) = entry.split_at(16);
-                let digest = u128::from_le_bytes(digest.try_into().unwrap_or_default());
+                let digest = u128::from_be_bytes(digest.try_into().unwrap_or_default());
                 if digest > upper {
                     return Ok(());
                 }
-                let row = u32::from_le_bytes(row.try_into().unwrap_or_default());
+                let row = u32::from_be_bytes(row.try_into().unwrap_or_default());
                 found.push((digest, Place { ordinal: self.ordinal, row }));
                 self.position += ENTRY_BYTES as u64;
             }
@@ -115,14 +121,14 @@ mod tests {
     fn a_duplicate_across_shards_is_found_whatever_the_memory() {
         let dir = tempfile::tempdir().unwrap();
         let spread = |n: u32| u128::from(n) << 100 | u128::from(n);
-        let write = |ordinal: u64, ids: Vec<(u128, u32)>| {
+        let write = |ordinal: u64, ids: Vec<Entry>| {
             let path = dir.path().join(ordinal.to_string());
             std::fs::write(&path, to_file_bytes(ids)).unwrap();
             (ordinal, path)
         };
-        let first = write(0, (0..60_000).map(|n| (spread(n), n)).collect());
-        let clean = write(1, (60_000..120_000).map(|n| (spread(n), n - 60_000)).collect());
-        let dirty = write(2, vec![(spread(777), 5)]);
+        let first = write(0, (0..60_000).map(|n| entry(spread(n), n)).collect());
+        let clean = write(1, (60_000..120_000).map(|n| entry(spread(n), n - 60_000)).collect());
+        let dirty = write(2, vec![entry(spread(777), 5)]);
         for memory in [1, 1 << 20, 1 << 30] {
             assert_eq!(find(&[first.clone(), clean.clone()], memory).unwrap(), None);
             let duplicate = find(&[first.clone(), clean.clone(), dirty.clone()], memory).unwrap().unwrap();

@@ -19,6 +19,9 @@ use crate::engine::{EngineOptions, execute, interrupted};
 use crate::rejects::RejectBudget;
 use crate::shard::{ShardContext, ids_path};
 
+/// Memory of the check for duplicates: enough that files are read in long pieces, whatever their number.
+const DUPLICATES_BYTES: u64 = 16 << 20;
+
 /// What a run may use and tolerate.
 #[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
@@ -193,7 +196,7 @@ fn refuse_change(source: &dyn Source, before: &tranship_storage::SourceIdentity)
 fn refuse_duplicates(prepared: &dyn Prepared, shards: &[ShardOutput], root: &Path, memory_bytes: u64) -> Result<()> {
     let files: Vec<(u64, PathBuf)> =
         shards.iter().map(|shard| (shard.ordinal, root.join(ids_path(shard.ordinal)))).collect();
-    match duplicates::find(&files, memory_bytes / 2)? {
+    match duplicates::find(&files, memory_bytes.min(DUPLICATES_BYTES))? {
         None => Ok(()),
         Some(duplicate) => Err(duplicate_error(prepared, duplicate)),
     }

@@ -133,7 +133,7 @@ struct Tally<'a> {
     digester: Digester,
     fingerprint: SetFingerprint,
     expected: Option<SetFingerprint>,
-    ids: Vec<(u128, u32)>,
+    ids: Vec<duplicates::Entry>,
     null_vectors: BTreeMap<String, u64>,
     rows: u64,
 }
@@ -155,8 +155,9 @@ impl<'a> Tally<'a> {
     fn take(&mut self, batch: &arrow_array::RecordBatch) -> std::result::Result<(), (usize, Fault)> {
         let view = BatchView::new(batch, self.schema).map_err(|fault| (0, fault))?;
         let (ids, first) = (&mut self.ids, self.rows);
-        self.fingerprint
-            .add_batch(&view, &mut self.digester, |row, digest| ids.push((digest.id, (first + row as u64) as u32)))?;
+        self.fingerprint.add_batch(&view, &mut self.digester, |row, digest| {
+            ids.push(duplicates::entry(digest.id, (first + row as u64) as u32))
+        })?;
         if let (Some(mapping), Some(expected)) = (self.projection, &mut self.expected) {
             let projected = mapping.project(batch, self.schema)?;
             let view = BatchView::new(&projected, self.schema).map_err(|fault| (0, fault))?;
