@@ -203,7 +203,8 @@ fn merge(layout: &EntryLayout, a: &[&[u8]], b: &[&[u8]], keep: usize, joined: &m
             (None, None) => return,
             (Some(x), Some(y)) if number(x, 0) == number(y, 0) => {
                 compare_entries(layout, x, y, keep, joined);
-                (left.next(), right.next());
+                left.next();
+                right.next();
             }
             (Some(x), y) if y.is_none_or(|y| number(x, 0) < number(y, 0)) => {
                 joined.missing.add(layout.place(x), keep);

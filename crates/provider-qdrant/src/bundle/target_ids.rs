@@ -101,6 +101,7 @@ fn duplicate(a: &[u8; SPILLED], b: &[u8; SPILLED]) -> Duplicate {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 

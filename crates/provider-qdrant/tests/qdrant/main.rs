@@ -1,4 +1,5 @@
 //! Bundles are written, read back, refused and loaded into a small stand-in for the server.
+#![allow(clippy::disallowed_methods)]
 
 mod reading_back;
 mod refusals;
