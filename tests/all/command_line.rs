@@ -155,3 +155,30 @@ fn a_plan_writes_nothing_and_names_the_losses() {
     assert!(codes.iter().any(|code| code == "NORM") && codes.iter().any(|code| code == "ID_TO_UUID"), "{codes:?}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+/// Offline and tidy: no connection, no other program, no file opened for writing outside output and scratch.
+#[test]
+fn a_migration_writes_only_where_it_was_told_and_talks_to_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("calls");
+    let scratch = dir.path().join("scratch");
+    std::fs::create_dir(&scratch).unwrap();
+    let status = std::process::Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=openat,open,creat,connect,execve", "-o"])
+        .arg(&log)
+        .arg(Tranship::path())
+        .args(["migrate", "chroma:fixtures/chroma-wordnet", &locator("qdrant", &dir.path().join("demo"))])
+        .env("TRANSHIP_PROGRESS", "none")
+        .env("TMPDIR", &scratch)
+        .current_dir(tranship_testkit::fixtures::root())
+        .status()
+        .expect("strace is installed");
+    assert!(status.success());
+    let calls = std::fs::read_to_string(log).unwrap();
+    let own = dir.path().display().to_string();
+    let writes = |line: &&str| line.contains("O_WRONLY") || line.contains("O_RDWR") || line.contains("creat(");
+    let foreign: Vec<&str> = calls.lines().filter(writes).filter(|line| !line.contains(&own)).collect();
+    assert!(foreign.is_empty(), "{foreign:#?}");
+    assert!(!calls.contains("connect("), "a connection was opened");
+    assert_eq!(calls.matches("execve(").count(), 1, "another program was started");
+}

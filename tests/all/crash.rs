@@ -142,3 +142,36 @@ fn watched(archive: &Path) -> Vec<String> {
     arguments.extend(["-P".to_owned(), archive.display().to_string()]);
     arguments
 }
+
+#[test]
+fn an_interrupt_ends_with_130_and_the_next_run_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = input(dir.path());
+    let archive = dir.path().join("a.tranship");
+    let target = locator("archive", &archive);
+    let child = Tranship::command()
+        .args(["convert", &source, &target, "--threads", "1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let partial = dir.path().join("a.tranship.partial/job/split-00000.json");
+    while !partial.exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(130), "{}", String::from_utf8_lossy(&out.stderr));
+    let ran = Tranship::run(["convert", &source, &target]).expect(0);
+    assert!(!ran.stderr.contains("(0 resumed)"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_failed_run_with_nothing_finished_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("in.jsonl");
+    std::fs::write(&lines, "{\"id\":\"a\",\"vector\":[1,2]}\n{\"id\":\"b\",\"vector\":[1]}\n").unwrap();
+    for provider in ["archive", "jsonl", "parquet"] {
+        Tranship::run(["convert", &locator("jsonl", &lines), &locator(provider, &dir.path().join("out"))]).expect(14);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "{provider} left something");
+    }
+}

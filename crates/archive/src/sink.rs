@@ -73,6 +73,10 @@ impl Sink for ArchiveSink {
         self.job.record(shard)
     }
 
+    fn abandon(&self) -> Result<()> {
+        self.job.abandon_if_empty()
+    }
+
     fn commit(&self, totals: &Totals<'_>) -> Result<()> {
         let collection =
             serde_json::to_vec_pretty(totals.schema).map_err(|e| Error::bug("cannot write the schema").caused_by(e))?;

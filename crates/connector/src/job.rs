@@ -92,6 +92,15 @@ impl Job {
         Ok(staging.publish()?)
     }
 
+    /// Removes the unfinished output if no shard of it is finished: there is nothing in it to go on from.
+    pub fn abandon_if_empty(&self) -> Result<()> {
+        let Some(staging) = self.lock().take() else { return Ok(()) };
+        if files_below(&self.path())?.iter().any(|name| is_fragment(name)) {
+            return Ok(());
+        }
+        Ok(staging.abandon()?)
+    }
+
     fn begin_anew(&self, staging: &Staging, plan: &str) -> Result<()> {
         // An interruption before the plan was written leaves the beginning of it at most; more is not ours to remove.
         let unfinished_plan = Path::new(JOB_DIR).join("plan.json.tmp");

@@ -45,6 +45,11 @@ pub trait Sink: Send + Sync {
     /// Makes a finished shard durable, called in split order: records its fragment, or appends its bytes.
     fn publish(&self, shard: &mut ShardOutput) -> Result<()>;
 
+    /// Called when a run has failed: removes what cannot be gone on from.
+    fn abandon(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Completes the output; the commit point.
     fn commit(&self, totals: &Totals<'_>) -> Result<()>;
 }

@@ -1,7 +1,7 @@
 //! Writes one JSONL file, or standard output, on the ordered lane.
 //!
 //! Workers encode (and compress, where the name ends in `.gz` or `.zst`) whole shards; they are appended in split
-//! order. Invariant: a file has its name only when it is whole; an interrupted one is written anew. When the reader
+//! order. Invariant: a file has its name only when it is whole; one that was not finished is written anew. When the reader
 //! of standard output goes away, the error says so ([`Error::is_broken_pipe`]), for the command line to end well.
 
 use std::collections::BTreeMap;
@@ -85,6 +85,13 @@ impl Sink for JsonlSink {
             }
             other => other,
         })
+    }
+
+    fn abandon(&self) -> Result<()> {
+        match self.output().take() {
+            Some(Output::File(file)) => Ok(file.abandon()?),
+            _ => Ok(()),
+        }
     }
 
     fn commit(&self, _totals: &Totals<'_>) -> Result<()> {

@@ -62,6 +62,10 @@ impl Sink for ParquetSink {
         self.job.record(shard)
     }
 
+    fn abandon(&self) -> Result<()> {
+        self.job.abandon_if_empty()
+    }
+
     fn commit(&self, totals: &Totals<'_>) -> Result<()> {
         if totals.shards.is_empty() {
             Box::new(self.part(0, totals.schema)?).finish()?;

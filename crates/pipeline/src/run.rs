@@ -61,8 +61,21 @@ pub struct RunReport {
     pub rejects: Vec<Reject>,
 }
 
-/// Carries `source` into `sink`.
+/// Carries `source` into `sink`. A failed run leaves behind only what the next one can go on from.
 pub fn run(
+    source: &dyn Source,
+    prepared: &dyn Prepared,
+    sink: &dyn Sink,
+    negotiated: &Negotiated,
+    options: RunOptions<'_>,
+) -> Result<RunReport> {
+    carry_over(source, prepared, sink, negotiated, options).map_err(|error| match sink.abandon() {
+        Ok(()) => error,
+        Err(left) => error.with("also", left),
+    })
+}
+
+fn carry_over(
     source: &dyn Source,
     prepared: &dyn Prepared,
     sink: &dyn Sink,

@@ -32,6 +32,12 @@ impl StagedFile {
         Ok(StagedFile { target: target.to_owned(), lock_path, file, _lock: held })
     }
 
+    /// Gives the output up: removes the file and its lock.
+    pub fn abandon(self) -> Result<(), StorageError> {
+        remove_tree(self.file.path())?;
+        remove_tree(&self.lock_path)
+    }
+
     /// Syncs the file and gives it its name.
     pub fn publish(self) -> Result<FileDigest, StorageError> {
         let StagedFile { target, lock_path, file, _lock } = self;

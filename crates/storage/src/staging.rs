@@ -79,6 +79,12 @@ impl Staging {
         remove_tree(&self.partial.join(name))
     }
 
+    /// Gives the output up: removes the directory and its lock.
+    pub fn abandon(self) -> Result<(), StorageError> {
+        remove_tree(&self.partial)?;
+        remove_tree(&self.lock_path)
+    }
+
     /// Sets the notes aside, syncs every folder, renames the directory to its final name and makes the name durable.
     pub fn publish(self) -> Result<PathBuf, StorageError> {
         let notes = with_suffix(&self.partial, ".job");

@@ -12,12 +12,16 @@ use std::path::Path;
 
 use serde::Serialize;
 use tranship_archive::{Archive, ArchiveSource};
-use tranship_collection::SetFingerprint;
 use tranship_collection::digest::Digester;
-use tranship_connector::{Error, OpenOptions, PrepareContext, Result, Source};
+use tranship_collection::{BatchView, SetFingerprint};
+use tranship_connector::{OpenOptions, PrepareContext, Result, Source};
 use tranship_pipeline::EngineOptions;
+use tranship_storage::Spill;
 
 use crate::side::{Form, Side, fingerprint};
+
+/// Bytes of an id digest.
+const ID_BYTES: usize = 16;
 
 /// How far an archive is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -134,7 +138,7 @@ fn decode(archive: &Archive, level: Level, engine: EngineOptions<'_>, scratch: &
         faults.push("the records have another fingerprint than the manifest says".to_owned());
     }
     if level >= Level::L3 {
-        faults.extend(semantic_faults(&side, engine)?);
+        faults.extend(semantic_faults(&side, archive.manifest().records, engine, scratch)?);
     }
     Ok(faults)
 }
@@ -148,9 +152,10 @@ pub fn same_sums(a: &SetFingerprint, b: &SetFingerprint) -> bool {
 }
 
 /// Values and duplicates. Dimensions are the layout's and were checked while decoding.
-fn semantic_faults(side: &Side<'_>, engine: EngineOptions<'_>) -> Result<Vec<String>> {
+fn semantic_faults(side: &Side<'_>, records: u64, engine: EngineOptions<'_>, scratch: &Path) -> Result<Vec<String>> {
     let mut faults = Vec::new();
-    let mut ids = Vec::new();
+    let partitions = (records * ID_BYTES as u64 * 4).div_ceil(engine.memory_bytes.max(1)).clamp(1, 4096) as usize;
+    let mut ids = Spill::new(scratch, "ids", partitions, ID_BYTES);
     tranship_pipeline::execute(
         side.prepared,
         engine,
@@ -161,11 +166,10 @@ fn semantic_faults(side: &Side<'_>, engine: EngineOptions<'_>) -> Result<Vec<Str
             let ordinal = split.ordinal;
             side.each_batch(split, |batch, rows| {
                 stop.check()?;
-                let view = tranship_collection::BatchView::new(batch, side.schema())
-                    .map_err(|f| side.located(ordinal, rows, &f))?;
+                let view = BatchView::new(batch, side.schema()).map_err(|f| side.located(ordinal, rows, &f))?;
+                let columns = view.vector_specs().count();
                 for row in 0..view.len() {
                     ids.push(digester.id(view.namespace(row), view.id_kind(row) as u8, view.id(row)));
-                    let columns = view.vector_specs().count();
                     if (0..columns).any(|column| view.vector(column, row).is_some_and(|value| !finite(&value))) {
                         found.push(format!("id {}: a vector holds NaN or infinity", view.id(row)));
                     }
@@ -175,19 +179,20 @@ fn semantic_faults(side: &Side<'_>, engine: EngineOptions<'_>) -> Result<Vec<Str
             Ok((found, ids))
         },
         |(found, new_ids)| {
-            faults.extend(found.into_iter().take(100));
-            ids.extend(new_ids);
-            if ids.len() as u64 * 16 > engine.memory_bytes {
-                return Err(Error::limit("the check for duplicate ids does not fit the memory budget").hint(format!(
-                    "give at least --memory {}MiB, or verify up to level L2",
-                    (ids.len() as u64 * 32) >> 20
-                )));
+            faults.extend(found);
+            for id in new_ids {
+                ids.push((id % partitions as u128) as usize, &id.to_le_bytes())?;
             }
             Ok(())
         },
     )?;
-    ids.sort_unstable();
-    let duplicates = ids.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    let mut duplicates = 0;
+    for partition in 0..partitions {
+        let bytes = ids.take(partition)?;
+        let mut ids: Vec<&[u8]> = bytes.chunks_exact(ID_BYTES).collect();
+        ids.sort_unstable();
+        duplicates += ids.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    }
     if duplicates > 0 {
         faults.push(format!("{duplicates} ids occur more than once"));
     }

@@ -226,6 +226,10 @@ impl Sink for BundleSink {
         self.job.record(shard)
     }
 
+    fn abandon(&self) -> Result<()> {
+        self.job.abandon_if_empty()
+    }
+
     fn commit(&self, totals: &Totals<'_>) -> Result<()> {
         self.refuse_duplicates(totals.shards)?;
         let mut mapping = match totals.mapping {
