@@ -119,7 +119,17 @@ fn what_nobody_recognises_or_is_not_there_has_its_own_exit_code_and_hint() {
     let dir = tempfile::tempdir().unwrap();
     let ran = Tranship::run(["inspect", dir.path().to_str().unwrap()]).expect(10);
     assert!(ran.stderr.contains("next:"), "{}", ran.stderr);
-    Tranship::run(["inspect", "/nowhere/at/all"]).expect(22);
+    for path in [
+        "/nowhere/at/all",
+        "qdrant:/nowhere/at/all",
+        "archive:/nowhere/at/all",
+        "chroma:/nowhere/at/all",
+        "jsonl:/nowhere/at/all",
+    ] {
+        Tranship::run(["inspect", path]).expect(22);
+    }
+    let unknown = Tranship::run(["inspect", "chromma:db"]).expect(2);
+    assert!(unknown.stderr.contains("no connector `chromma`"), "{}", unknown.stderr);
     Tranship::run(["inspect"]).expect(2);
     Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", "no-provider"]).expect(2);
     let several =
@@ -154,6 +164,22 @@ fn a_plan_writes_nothing_and_names_the_losses() {
         ran.json()["losses"].as_array().unwrap().iter().map(|l| l["code"].as_str().unwrap().to_owned()).collect();
     assert!(codes.iter().any(|code| code == "NORM") && codes.iter().any(|code| code == "ID_TO_UUID"), "{codes:?}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_stream_that_differs_is_told_without_reading_it_twice() {
+    let out = Tranship::command()
+        .args(["verify", "jsonl:-", "chroma:fixtures/chroma-wordnet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .and_then(|mut child| {
+            child.stdin.take().unwrap().write_all(b"{\"id\":\"a\",\"vector\":[1,2]}\n")?;
+            child.wait_with_output()
+        })
+        .unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("DIFFERENT by fingerprint"));
 }
 
 /// Offline and tidy: no connection, no other program, no file opened for writing outside output and scratch.

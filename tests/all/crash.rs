@@ -67,6 +67,27 @@ fn killed_at_200_random_points_the_archive_is_the_same_byte_for_byte() {
     assert!(resumed > 5, "only {resumed} of {rounds} rounds had anything to resume");
 }
 
+#[test]
+fn an_interrupted_bundle_goes_on_with_its_finished_bodies() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = input(dir.path());
+    let (whole, bundle) = (dir.path().join("whole"), dir.path().join("bundle"));
+    let metric = ["--metric", "l2", "--threads", "1"];
+    convert(&source, &locator("qdrant", &whole), &metric);
+    let target = locator("qdrant", &bundle);
+    let mut child = Tranship::command().args(["convert", &source, &target]).args(metric).spawn().unwrap();
+    while !dir.path().join("bundle.partial/job/split-00000.json").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let arguments = [&["convert", &source, &target], &metric[..]].concat();
+    let ran = Tranship::run(arguments).expect(0);
+    assert!(!ran.stderr.contains("(0 resumed)"), "{}", ran.stderr);
+    assert!(tree(&bundle) == tree(&whole), "other bytes after resuming");
+}
+
 /// Fails the N-th write, sync or rename with an error of the system and expects a clear end and a resumable state.
 #[test]
 fn every_failing_system_call_ends_with_an_error_and_can_be_resumed() {

@@ -61,6 +61,12 @@ fn missing_extra_and_swapped_files_are_found_at_the_first_level_that_can_see_the
     std::fs::write(archive.join("data/part-00002.parquet"), &bytes_a).unwrap();
     assert!(faults(Level::L0).unwrap().iter().any(|f| f.contains("not in the manifest")));
     std::fs::remove_file(archive.join("data/part-00002.parquet")).unwrap();
+    let schema = archive.join("data/collection.json");
+    let text = std::fs::read(&schema).unwrap();
+    std::fs::write(&schema, &text[1..]).unwrap();
+    let ran = Tranship::run(["verify", archive.to_str().unwrap()]).expect(1);
+    assert!(ran.stdout.contains("collection.json"), "{}", ran.stdout);
+    std::fs::write(&schema, text).unwrap();
     std::fs::remove_file(archive.join("MANIFEST.json")).unwrap();
     assert!(faults(Level::L0).is_err());
 }

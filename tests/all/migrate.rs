@@ -49,8 +49,47 @@ fn a_second_migrate_keeps_what_is_there_and_proves_it_again() {
     Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &target]).expect(0);
     let again = Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &target]).expect(0);
     assert!(again.stdout.contains("kept") && again.stdout.contains("proven again"), "{}", again.stdout);
-    let other = Tranship::run(["migrate", "chroma:fixtures/chroma-1.5.9", "--collection", "tiny", &target]).expect(20);
-    assert!(other.stderr.contains("another source"), "{}", other.stderr);
+    for other in
+        [["chroma:fixtures/chroma-1.5.9", "--collection", "tiny"], ["chroma:fixtures/chroma-wordnet", "--as", "other"]]
+    {
+        let ran = Tranship::run(["migrate", other[0], &target, other[1], other[2]]).expect(20);
+        assert!(ran.stderr.contains("another source, or with other options"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_the_target_refuses_is_told_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("in.jsonl");
+    std::fs::write(&lines, "{\"id\":\"a\",\"vector\":[1,2]}\n").unwrap();
+    let target = locator("qdrant", &dir.path().join("demo"));
+    let ran = Tranship::run(["migrate", &locator("jsonl", &lines), &target]).expect(2);
+    assert!(ran.stderr.contains("--metric"), "{}", ran.stderr);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    let ran = Tranship::run(["migrate", &locator("jsonl", &lines), &target, "--metric", "l2"]).expect(0);
+    assert!(ran.stdout.contains("READY TO LOAD"), "{}", ran.stdout);
+}
+
+#[test]
+fn records_that_were_set_aside_are_stated_beside_the_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("in.jsonl");
+    std::fs::write(&lines, "{\"id\":\"a\",\"vector\":[1,2]}\n{\"id\":\"b\",\"vector\":[1]}\n").unwrap();
+    let target = locator("qdrant", &dir.path().join("demo"));
+    let arguments = ["migrate", &locator("jsonl", &lines), &target, "--metric", "l2", "--max-rejects", "1"];
+    let ran = Tranship::run(arguments).expect(0);
+    assert!(ran.stdout.contains("1 records were set aside"), "{}", ran.stdout);
+    let strict = Tranship::run(&arguments[..5]).expect(20);
+    assert!(strict.stderr.contains("other options"), "{}", strict.stderr);
+}
+
+#[test]
+fn only_providers_and_only_sources_that_can_be_read_again_are_migrated() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = locator("archive", &dir.path().join("demo"));
+    Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &target]).expect(2);
+    let ran = Tranship::run(["migrate", "jsonl:-", &locator("qdrant", &dir.path().join("demo"))]).expect(2);
+    assert!(ran.stderr.contains("convert jsonl:-"), "{}", ran.stderr);
 }
 
 #[test]

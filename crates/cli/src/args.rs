@@ -16,10 +16,11 @@ pub struct Cli {
 
 /// What every verb takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Resources and output")]
 pub struct Common {
     /// Worker threads [default: one per core]
-    #[arg(long, global = true, env = "TRANSHIP_THREADS", value_name = "N")]
-    pub threads: Option<usize>,
+    #[arg(long, global = true, env = "TRANSHIP_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
     /// Memory for everything whose size depends on the input
     #[arg(long, global = true, env = "TRANSHIP_MEMORY", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub memory: u64,
@@ -66,8 +67,9 @@ pub enum Verb {
 
 /// How a source is opened.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Reading")]
 pub struct SourceArgs {
-    /// Which of several collections
+    /// Which of several collections (of A, where there are two sources)
     #[arg(long, value_name = "NAME")]
     pub collection: Option<String>,
     /// Key or column of the id in foreign files
@@ -95,6 +97,7 @@ pub struct SourceArgs {
 
 /// How a target is created.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Writing")]
 pub struct TargetArgs {
     /// Name of the collection at the target [default: its own]
     #[arg(long = "as", value_name = "NAME")]
@@ -115,6 +118,7 @@ pub enum Compat {
 
 /// What a run may set aside or lose.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "What may be lost")]
 pub struct ToleranceArgs {
     /// Records that may be set aside before the run fails
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -176,7 +180,7 @@ pub struct Convert {
     pub source: String,
     /// Target locator; `jsonl:-` is standard output
     pub target: String,
-    /// Every collection, each into TARGET/<collection>
+    /// Every collection, each into DIR/<collection>; the target names the format, as in archive:DIR
     #[arg(long, conflicts_with_all = ["collection", "rename"])]
     pub all: bool,
     #[command(flatten)]
@@ -197,16 +201,16 @@ pub struct Verify {
     #[arg(long, value_name = "NAME")]
     pub collection_b: Option<String>,
     /// mapping.json of the bundle that B came through
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "b")]
     pub mapping: Option<PathBuf>,
     /// Largest difference of a vector's elements, relative to its largest
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", requires = "b")]
     pub tolerance: Option<f32>,
-    /// How far A alone is proven
-    #[arg(long, value_enum, default_value_t = LevelArg::L3)]
-    pub level: LevelArg,
-    /// Read only part N of T of the files, as in 1/10
-    #[arg(long, value_name = "N/T", value_parser = subset)]
+    /// How far A alone is proven [default: L3]
+    #[arg(long, value_enum, conflicts_with = "b")]
+    pub level: Option<LevelArg>,
+    /// Digest only part N of T of the files, as in 1/10 (level L1)
+    #[arg(long, value_name = "N/T", value_parser = subset, conflicts_with_all = ["b", "level"])]
     pub subset: Option<(usize, usize)>,
     /// Records named per kind of difference
     #[arg(long, value_name = "N", default_value_t = 20)]

@@ -141,16 +141,11 @@ pub fn inspected(report: &InspectReport) -> String {
         }
         info.producer.iter().for_each(|producer| line!(text, "  producer   {producer}"));
         if let Some(full) = &collection.full {
-            let shown = |count: Option<u64>| count.map_or("unknown".to_owned(), |count| count.to_string());
             let ledger = full.ledger;
-            line!(
-                text,
-                "  rows       {} raw = {} live + {} deleted + {} superseded",
-                shown(ledger.raw),
-                shown(ledger.live),
-                ledger.deleted,
-                ledger.superseded
-            );
+            if let (Some(raw), Some(live)) = (ledger.raw, ledger.live) {
+                let (deleted, superseded) = (ledger.deleted, ledger.superseded);
+                line!(text, "  rows       {raw} raw = {live} live + {deleted} deleted + {superseded} superseded");
+            }
             line!(text, "  digest     {}", full.fingerprint.digest);
             full.notes.iter().for_each(|note| line!(text, "  note       {note}"));
         }
@@ -249,6 +244,12 @@ fn verified_sets(report: &CompareReport) -> String {
     }
     match report.equal {
         true => line!(text, "EQUAL: {} records, {}", report.a.records, proof_class(report)),
+        false if report.by_fingerprint => line!(
+            text,
+            "DIFFERENT by fingerprint: {} records in A, {} in B; save the stream to a file to have the differences named",
+            report.a.records,
+            report.b.records
+        ),
         false => line!(
             text,
             "DIFFERENT: {} records in A, {} in B; {} missing, {} extra, {} changed",

@@ -7,7 +7,7 @@ use tranship_collection::Metric;
 use tranship_connector::{CreateOptions, Error, OpenOptions, Reject, Result};
 use tranship_storage::staging::with_suffix;
 use tranship_storage::{Limits, write_whole};
-use tranship_toolkit::convert::{ConvertOptions, ConvertReport, convert};
+use tranship_toolkit::convert::{ConvertOptions, convert};
 use tranship_toolkit::inspect::{InspectOptions, inspect};
 use tranship_toolkit::migrate::{MigrateOptions, migrate};
 use tranship_toolkit::plan::{PlanOptions, plan};
@@ -57,7 +57,9 @@ fn cancel_on_interrupt() -> Result<()> {
 
 fn settings<'a>(common: &Common, shown: &'a Shown) -> Settings<'a> {
     Settings {
-        threads: common.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        threads: common
+            .threads
+            .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from),
         memory_bytes: common.memory,
         cancel: &CANCEL,
         progress: shown,
@@ -163,6 +165,11 @@ fn run_plan(args: args::Plan, settings: &Settings<'_>, json: bool) -> Result<boo
 }
 
 fn run_convert(args: args::Convert, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let streams = args.target.ends_with(":-");
+    if streams && (json || args.all) {
+        let why = if json { "--json and data cannot both go to standard output" } else { "--all needs a directory" };
+        return Err(Error::usage(why).hint("name a place on disk, as in jsonl:out.jsonl or archive:DIR"));
+    }
     let options = convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance);
     let jobs = if args.all { one_per_collection(&options)? } else { vec![options] };
     let mut reports = Vec::new();
@@ -175,8 +182,10 @@ fn run_convert(args: args::Convert, settings: &Settings<'_>, json: bool) -> Resu
         }
         reports.push(report);
     }
-    if json {
-        print_reports(&reports, &args.target)?;
+    match reports.as_slice() {
+        [one] if json => render::json(one)?,
+        several if json => render::json(&several)?,
+        _ => {}
     }
     Ok(true)
 }
@@ -225,22 +234,12 @@ fn keep_rejects(target: &str, rejects: &[Reject]) -> Result<()> {
     Ok(())
 }
 
-fn print_reports(reports: &[ConvertReport], target: &str) -> Result<()> {
-    if target.ends_with(":-") {
-        return Err(Error::usage("--json and data cannot both go to standard output").hint("write the data to a file"));
-    }
-    match reports {
-        [one] => render::json(one),
-        several => render::json(&several),
-    }
-}
-
 fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result<bool> {
     let level = match args.level {
-        LevelArg::L0 => Level::L0,
-        LevelArg::L1 => Level::L1,
-        LevelArg::L2 => Level::L2,
-        LevelArg::L3 => Level::L3,
+        Some(LevelArg::L0) => Level::L0,
+        Some(LevelArg::L1) => Level::L1,
+        Some(LevelArg::L2) => Level::L2,
+        Some(LevelArg::L3) | None => Level::L3,
     };
     let (part, of) = args.subset.unwrap_or((0, 1));
     let open_a = open_options(&args.from);

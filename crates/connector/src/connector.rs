@@ -49,6 +49,8 @@ pub struct Capabilities {
     pub metadata: &'static str,
     /// True if more than one collection can lie in one place.
     pub several_collections: bool,
+    /// True if what it writes is a bundle: files for a provider's own bulk import, with `load.sh`.
+    pub bundles: bool,
     /// The real engine that the tests run it against.
     pub proven_with: &'static str,
 }

@@ -190,6 +190,10 @@ impl std::error::Error for Error {
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         let kind = kind_of(&error.source);
+        if kind == ErrorKind::OutputExists {
+            return Error::new(kind, format!("{} is there already", error.path.display()))
+                .hint("choose another output name or remove the old one; tranship never overwrites");
+        }
         let message = format!("cannot {} {}", error.operation, error.path.display());
         let mut converted = Error::new(kind, message);
         if let Some(offset) = error.offset {
@@ -225,7 +229,6 @@ fn hint_for(kind: ErrorKind, error: &StorageError) -> Option<String> {
             "the file is shorter than its header says, or is being written to; copy it again and compare sizes"
         }
         (ErrorKind::DiskFull, _) => "free some space and run the same command again: finished parts are kept",
-        (ErrorKind::OutputExists, _) => "choose another output name or remove the old one; tranship never overwrites",
         (_, io::ErrorKind::NotFound) => "check the path",
         (_, io::ErrorKind::PermissionDenied) => "check the permissions of the file and its folders",
         (_, io::ErrorKind::ResourceBusy) => "wait for the other run to end, or write to another output",

@@ -21,6 +21,10 @@ impl Locator {
             Some((name, path)) if registry.get(name).is_some() => {
                 Locator { provider: Some(name.to_owned()), path: PathBuf::from(path) }
             }
+            // A mistyped name is told as one, unless a file really has a colon in its name.
+            Some((name, path)) if looks_like_a_name(name) && !Path::new(text).exists() => {
+                Locator { provider: Some(name.to_owned()), path: PathBuf::from(path) }
+            }
             _ => Locator { provider: None, path: PathBuf::from(text) },
         }
     }
@@ -38,4 +42,8 @@ impl fmt::Display for Locator {
             None => write!(f, "{}", self.path.display()),
         }
     }
+}
+
+fn looks_like_a_name(text: &str) -> bool {
+    text.len() > 1 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

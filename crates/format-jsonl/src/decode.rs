@@ -323,7 +323,7 @@ fn kind_name(kind: Option<&VectorKind>) -> &'static str {
 fn json_reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
+        Some(end) => format!("not the JSON of a record: {}", &text[..end]),
         None => text,
     }
 }

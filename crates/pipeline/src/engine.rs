@@ -150,14 +150,13 @@ fn credits_for(prepared: &dyn Prepared, split: &Split, shard_bytes: u64, budget:
     if needed <= budget.total() {
         return Ok(needed);
     }
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let least = (needed * 2).div_ceil(1 << 20);
     Err(Error::limit(format!(
-        "one split needs {} MiB of memory, the budget for work in flight is {} MiB",
-        mib(needed),
-        mib(budget.total())
+        "one split needs {needed} bytes of memory, and half of --memory, {} bytes, is for work in flight",
+        budget.total()
     ))
     .with("split", split.ordinal)
-    .hint(format!("give at least --memory {}MiB", mib(needed * 2))))
+    .hint(format!("give at least --memory {least}MiB")))
 }
 
 fn guarded<T>(ordinal: u64, work: impl FnOnce() -> Result<T>) -> Result<T> {

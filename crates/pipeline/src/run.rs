@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 use tranship_collection::fingerprint::FingerprintSummary;
-use tranship_collection::{BatchView, SetFingerprint};
+use tranship_collection::{BatchView, CollectionSchema, SetFingerprint};
 use tranship_connector::{
     Error, ErrorKind, Mapping, Negotiated, Prepared, Reject, RejectSink, Result, ShardOutput, Sink, Source, Totals,
 };
@@ -103,11 +103,10 @@ fn carry_over(
 
     let finished = Mutex::new(finished);
     let mut sums = Sums::new(schema, projection.is_some());
-    let table_bytes = 4 << 20;
     execute(
         prepared,
         options.engine,
-        sink.shard_memory_bytes(schema) + table_bytes,
+        shard_memory_bytes(sink, schema),
         |split| {
             let known = finished.lock().ok()?.remove(&split.ordinal)?;
             (known.split_digest == split.digest)
@@ -144,6 +143,11 @@ fn carry_over(
     Ok(sums.report(workdir.is_none()))
 }
 
+/// Memory of a shard on its way: what the sink needs, and the fingerprint tables and ids that are taken along.
+pub fn shard_memory_bytes(sink: &dyn Sink, schema: &CollectionSchema) -> u64 {
+    sink.shard_memory_bytes(schema) + (4 << 20)
+}
+
 struct Sums {
     shards: Vec<ShardOutput>,
     fingerprint: SetFingerprint,
@@ -153,7 +157,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(schema: &tranship_collection::CollectionSchema, projects: bool) -> Self {
+    fn new(schema: &CollectionSchema, projects: bool) -> Self {
         let expected = projects.then(|| SetFingerprint::new(schema));
         Sums { shards: Vec::new(), fingerprint: SetFingerprint::new(schema), expected, rejects: Vec::new(), resumed: 0 }
     }

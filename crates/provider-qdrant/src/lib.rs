@@ -21,6 +21,7 @@ pub static CONNECTOR: Connector = Connector {
         ids: "u64 integers and UUIDs; all others as UUIDv5 with the original in the payload",
         metadata: "any JSON object by value; numbers that Qdrant would round are kept beside it as text",
         several_collections: false,
+        bundles: true,
         proven_with: "qdrant-edge-py 0.9.0 (Qdrant's segment engine)",
     },
     probe: bundle::probe,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tranship_collection::fingerprint::FingerprintSummary;
-use tranship_connector::{CollectionInfo, OpenOptions, Result, RowLedger};
+use tranship_connector::{CollectionInfo, Count, OpenOptions, Result, RowLedger};
 use tranship_verify::{Form, Side, fingerprint};
 
 use crate::open;
@@ -61,8 +61,11 @@ pub fn inspect(options: &InspectOptions, settings: &Settings<'_>) -> Result<Insp
         infos.retain(|info| &info.name == wanted || info.schema.name == name);
     }
     let mut collections = Vec::new();
-    for info in infos {
+    for mut info in infos {
         let full = if options.full { Some(read_all(options, &info, settings)?) } else { None };
+        if let Some(found) = &full {
+            info.records = Count::Exact(found.fingerprint.records);
+        }
         collections.push(InspectedCollection { info, full });
     }
     Ok(InspectReport { source: options.source.clone(), connector: connector.name, collections })

@@ -2,7 +2,8 @@
 //!
 //! Invariant: READY TO LOAD means that the archive equals the source, that the bundle read back equals the archive,
 //! both record by record over the whole set, that every loss was stated and allowed, and that search answers the same
-//! as far as recall was measured. Everything else is NOT READY, with the reasons.
+//! as far as recall was measured. Everything else is NOT READY, with the reasons. Records that were set aside because
+//! `--max-rejects` allows it are stated beside the verdict; the archive is then compared with what was read only once.
 //!
 //! For a target `DIR` it writes `DIR` (the bundle), `DIR.tranship` (the archive) and `DIR.run` (reports); with `--all`
 //! the same below `DIR` for every collection. An interrupted migration goes on where it was: a finished archive or
@@ -11,7 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tranship_archive::Archive;
+use tranship_archive::{Archive, Manifest};
 use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_connector::{CollectionInfo, Error, ErrorKind, Locator, Loss, OpenOptions, Result};
 use tranship_recall::RecallReport;
@@ -22,6 +23,7 @@ use tranship_verify::{CompareReport, Level};
 
 use crate::convert::{ConvertOptions, convert};
 use crate::open;
+use crate::plan::{plan_text, refuse_losses};
 use crate::providers::registry;
 use crate::recall::{RecallOptions, recall};
 use crate::settings::Settings;
@@ -92,9 +94,17 @@ pub fn migrate(
     mut on_done: impl FnMut(&CollectionReport),
 ) -> Result<MigrateReport> {
     let target = Locator::parse(&options.convert.target, &registry());
-    if target.provider.is_none() {
-        return Err(Error::usage(format!("{} does not name a provider", options.convert.target))
-            .hint(format!("name the target, as in qdrant:{}", target.path.display())));
+    let provider = target.provider.as_deref().and_then(|name| registry().get(name));
+    if !provider.is_some_and(|connector| connector.capabilities.bundles) {
+        return Err(Error::usage(format!(
+            "{} does not name a provider that bundles are written for",
+            options.convert.target
+        ))
+        .hint(format!("name one, as in qdrant:{}", target.path.display())));
+    }
+    if Locator::parse(&options.convert.source, &registry()).is_stream() {
+        return Err(Error::usage("a migration reads its source more than once, which standard input does not allow")
+            .hint("make an archive first: tranship convert jsonl:- archive:./name.tranship; then migrate that"));
     }
     let mut collections = Vec::new();
     for (name, directory) in jobs(options, &target)? {
@@ -207,13 +217,15 @@ fn one(
     settings: &Settings<'_>,
 ) -> Result<CollectionReport> {
     let open_options = OpenOptions { collection: name.map(str::to_owned), ..options.convert.open.clone() };
-    let collection = open::source(&options.convert.source, &open_options)?.source.schema().name.clone();
-    let mut report = CollectionReport::new(collection, directory);
-    let archive = format!("archive:{}", report.archive.display());
     let bundle = format!("{}:{}", target.provider.as_deref().unwrap_or_default(), directory.display());
+    let order = take_order(options, &open_options, &bundle, settings)?;
+    let mut report = CollectionReport::new(order.collection, directory);
+    report.losses = order.losses;
+    let archive = format!("archive:{}", report.archive.display());
     make_parent(directory)?;
+    let kept = keep_or_begin(directory, &report, &order.text)?;
 
-    to_archive(options, &open_options, &archive, &mut report, settings)?;
+    to_archive(options, &open_options, &archive, kept, &mut report, settings)?;
     let against = |a: &str, b: &str, open_a: &OpenOptions| VerifyOptions {
         a: a.to_owned(),
         b: Some(b.to_owned()),
@@ -225,7 +237,7 @@ fn one(
         subset: Subset { part: 0, of: 1 },
         max_named: 10,
     };
-    prove_archive(options, &archive, against(&options.convert.source, &archive, &open_options), &mut report, settings)?;
+    prove_archive(&archive, against(&options.convert.source, &archive, &open_options), &mut report, settings)?;
     to_bundle(options, &archive, &bundle, &mut report, settings)?;
     if let VerifyReport::Sets(found) = verify(&against(&archive, &bundle, &OpenOptions::default()), settings)? {
         report.proof("proof", "archive = bundle read back", &found);
@@ -235,74 +247,105 @@ fn one(
         report.notes.push("the source was read with --allow-inconsistent: it may have changed meanwhile".to_owned());
     }
     report.ready = report.reasons.is_empty();
-    write_run(directory, &report)?;
+    write_report(directory, &report)?;
     Ok(report)
+}
+
+/// What is to be done, settled before anything is written.
+struct Order {
+    collection: String,
+    losses: Vec<Loss>,
+    text: String,
+}
+
+/// Asks the target what it loses, refuses what was not allowed, and writes down source and options.
+fn take_order(
+    options: &MigrateOptions,
+    open_options: &OpenOptions,
+    bundle: &str,
+    settings: &Settings<'_>,
+) -> Result<Order> {
+    let opened = open::source(&options.convert.source, open_options)?;
+    let (connector, sink) = open::sink(bundle, &options.convert.create)?;
+    let scratch = settings.scratch()?;
+    let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
+    let negotiated = sink.negotiate(prepared.schema())?;
+    refuse_losses(&negotiated, &options.convert.allow_loss)?;
+    let create = &options.convert.create;
+    let plan = plan_text(&*opened.source, &*prepared, &*sink, connector.name, create, &options.convert.allow_loss)?;
+    let text = format!("{plan}\nmax_rejects {}\n", options.convert.max_rejects);
+    Ok(Order { collection: prepared.schema().name.clone(), losses: negotiated.losses, text })
+}
+
+/// True if an archive of an earlier run may be kept: it was made by the same order. Writes the order down otherwise.
+fn keep_or_begin(directory: &Path, report: &CollectionReport, order: &str) -> Result<bool> {
+    let path = with_suffix(directory, ".run").join("order.json");
+    let begun = report.archive.exists() || report.bundle.exists();
+    let same = std::fs::read_to_string(&path).is_ok_and(|text| text == order);
+    if begun && !same {
+        return Err(Error::new(
+            ErrorKind::OutputExists,
+            format!("{} was made from another source, or with other options", directory.display()),
+        )
+        .hint("choose another target directory, or remove the old bundle, archive and .run directory"));
+    }
+    if !begun {
+        make_parent(&path)?;
+        write_whole(&path, order.as_bytes())?;
+    }
+    Ok(begun)
 }
 
 fn to_archive(
     options: &MigrateOptions,
     open_options: &OpenOptions,
     archive: &str,
+    kept: bool,
     report: &mut CollectionReport,
     settings: &Settings<'_>,
 ) -> Result<()> {
-    if report.archive.exists() {
-        let kept = Archive::open(&report.archive)?;
-        same_origin(&kept, options, open_options)?;
-        report.records = kept.manifest().records;
-        report.rejected = kept.manifest().rejected;
-        report.fingerprint = Some(kept.manifest().fingerprint.clone());
-        report.step("archive", format!("{} was made from this source before: kept", report.archive.display()));
-        return Ok(());
+    let kept = kept && report.archive.exists();
+    if !kept {
+        let to_archive =
+            ConvertOptions { target: archive.to_owned(), open: open_options.clone(), ..options.convert.clone() };
+        report.notes = convert(&to_archive, settings)?.notes;
     }
-    let to_archive =
-        ConvertOptions { target: archive.to_owned(), open: open_options.clone(), ..options.convert.clone() };
-    let done = convert(&to_archive, settings)?;
-    report.records = done.run.records;
-    report.rejected = done.run.rejected;
-    report.fingerprint = Some(done.run.fingerprint.clone());
-    report.notes.extend(done.notes);
-    let ledger = match (done.ledger.raw, done.ledger.deleted, done.ledger.superseded) {
-        (Some(raw), deleted, superseded) if raw != done.run.records => {
-            format!(
-                " ({raw} raw = {} live + {deleted} deleted + {superseded} superseded + {} rejected)",
-                done.run.records, done.run.rejected
-            )
-        }
-        _ => String::new(),
-    };
-    let nulls = done.run.null_vectors.values().sum::<u64>();
-    if nulls > 0 && nulls == done.run.records {
+    let archive = Archive::open(&report.archive)?;
+    let manifest = archive.manifest();
+    report.records = manifest.records;
+    report.rejected = manifest.rejected;
+    report.fingerprint = Some(manifest.fingerprint.clone());
+    let how = if kept { "kept from an earlier run of the same order: " } else { "" };
+    let path = report.archive.display();
+    report.step("archive", format!("{how}{} records{} -> {path}", manifest.records, sums(manifest)));
+    let nulls = manifest.null_vectors.values().sum::<u64>();
+    if nulls > 0 && nulls == manifest.records {
         report.reasons.push("no record has a vector".to_owned());
     } else if nulls > 0 {
-        report.notes.push(format!("{nulls} of {} records have no vector", done.run.records));
+        report.notes.push(format!("{nulls} of {} records have no vector", manifest.records));
     }
-    report.step("archive", format!("{} records{ledger} -> {}", done.run.records, report.archive.display()));
+    if manifest.rejected > 0 {
+        let rejects = "the others are in data/rejects-* of the archive";
+        report.notes.push(format!("{} records were set aside as --max-rejects allows: {rejects}", manifest.rejected));
+    }
     Ok(())
 }
 
-/// An archive is only taken up if its source files are still the same ones.
-fn same_origin(archive: &Archive, options: &MigrateOptions, open_options: &OpenOptions) -> Result<()> {
-    let identity = open::source(&options.convert.source, open_options)?.source.identity()?;
-    let origin = &archive.manifest().source.files;
-    let same = identity.files.len() == origin.len()
-        && identity
-            .files
-            .iter()
-            .zip(origin)
-            .all(|(now, then)| (&now.path, now.bytes, &now.edges) == (&then.path, then.bytes, &then.edges));
-    if same && !identity.files.is_empty() {
-        return Ok(());
+/// How the source's rows add up, where there is more to it than the records.
+fn sums(manifest: &Manifest) -> String {
+    let ledger = manifest.source.ledger;
+    let (live, rejected) = (manifest.records, manifest.rejected);
+    match ledger.raw {
+        Some(raw) if raw != live => {
+            let (deleted, superseded) = (ledger.deleted, ledger.superseded);
+            format!(" ({raw} raw = {live} live + {deleted} deleted + {superseded} superseded + {rejected} rejected)")
+        }
+        _ if rejected > 0 => format!(" ({rejected} rejected)"),
+        _ => String::new(),
     }
-    Err(Error::new(
-        ErrorKind::OutputExists,
-        format!("{} was made from another source, or another state of it", archive.path().display()),
-    )
-    .hint("choose another target directory, or remove the old archive and bundle"))
 }
 
 fn prove_archive(
-    options: &MigrateOptions,
     archive: &str,
     against: VerifyOptions,
     report: &mut CollectionReport,
@@ -316,8 +359,7 @@ fn prove_archive(
         );
         report.reasons.extend(found.faults);
     }
-    let stream = Locator::parse(&options.convert.source, &registry()).is_stream();
-    if stream || report.rejected > 0 {
+    if report.rejected > 0 {
         report.step(
             "proof",
             format!(
@@ -340,8 +382,6 @@ fn to_bundle(
     report: &mut CollectionReport,
     settings: &Settings<'_>,
 ) -> Result<()> {
-    let (_, sink) = open::sink(bundle, &options.convert.create)?;
-    report.losses = sink.negotiate(open::source(archive, &OpenOptions::default())?.source.schema())?.losses;
     if report.bundle.exists() {
         report.step("bundle", format!("{} is there already: proven again", report.bundle.display()));
         return Ok(());
@@ -388,7 +428,7 @@ fn measure_recall(
     Ok(())
 }
 
-fn write_run(directory: &Path, report: &CollectionReport) -> Result<()> {
+fn write_report(directory: &Path, report: &CollectionReport) -> Result<()> {
     let path = with_suffix(directory, ".run").join("migrate.json");
     make_parent(&path)?;
     let text = serde_json::to_vec_pretty(report).map_err(|e| Error::bug("cannot write the report").caused_by(e))?;

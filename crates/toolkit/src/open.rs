@@ -1,8 +1,8 @@
 //! From the text of a locator to a source or a sink.
 
 use tranship_connector::{
-    CollectionInfo, Connector, CreateOptions, Error, Locator, OpenOptions, PrepareContext, Prepared, Registry, Result,
-    Sink, Source,
+    CollectionInfo, Connector, CreateOptions, Error, ErrorKind, Locator, OpenOptions, PrepareContext, Prepared,
+    Registry, Result, Sink, Source,
 };
 
 use crate::declared::with_metric;
@@ -66,6 +66,11 @@ fn resolve(text: &str) -> Result<(Locator, &'static Connector)> {
         return Err(Error::usage("standard input needs a format").hint("name it, as in jsonl:-"));
     }
     let connector = registry.resolve(&locator)?;
+    if !locator.is_stream() && locator.path.symlink_metadata().is_err() {
+        return Err(
+            Error::new(ErrorKind::Io, format!("there is nothing at {}", locator.path.display())).hint("check the path")
+        );
+    }
     Ok((locator, connector))
 }
 

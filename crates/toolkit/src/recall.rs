@@ -126,7 +126,8 @@ fn vector_name(side: &Side<'_>, options: &RecallOptions) -> Result<Option<String
     if let Some(name) = &options.vector {
         let found = dense().find(|spec| &spec.name == name);
         return found.map(|spec| Some(spec.name.clone())).ok_or_else(|| {
-            let names: Vec<&str> = dense().map(|spec| spec.name.as_str()).collect();
+            let shown = |name: &str| if name.is_empty() { "the unnamed one".to_owned() } else { format!("`{name}`") };
+            let names: Vec<String> = dense().map(|spec| shown(&spec.name)).collect();
             Error::usage(format!("there is no dense vector `{name}`")).hint(format!("there are: {}", names.join(", ")))
         });
     }

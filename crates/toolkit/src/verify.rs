@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tranship_connector::{Error, Mapping, OpenOptions, Result};
+use tranship_connector::{Error, Locator, Mapping, OpenOptions, Result};
 use tranship_storage::StorageError;
 use tranship_verify::archive::Subset;
 use tranship_verify::{ArchiveReport, CompareOptions, CompareReport, Form, Level, Side, compare};
 
 use crate::open;
+use crate::providers::registry;
 use crate::settings::Settings;
 
 /// What to verify.
@@ -63,14 +64,16 @@ pub fn verify(options: &VerifyOptions, settings: &Settings<'_>) -> Result<Verify
 }
 
 fn alone(options: &VerifyOptions, settings: &Settings<'_>) -> Result<ArchiveReport> {
-    let path = options.a.strip_prefix("archive:").unwrap_or(&options.a);
-    let scratch = settings.scratch()?;
-    let (connector, _) = open::list(&options.a, &options.open_a)?;
-    if connector.name != tranship_archive::CONNECTOR.name {
-        return Err(Error::usage(format!("{path} is not an archive and has no digests to check against"))
+    let registry = registry();
+    let locator = Locator::parse(&options.a, &registry);
+    let archive = &tranship_archive::CONNECTOR;
+    // A damaged archive must not be asked what it holds before it is checked.
+    if (archive.probe)(&locator.path).is_none() && registry.resolve(&locator)?.name != archive.name {
+        return Err(Error::usage(format!("{} is not an archive and has no digests to check against", options.a))
             .hint("compare it with something: tranship verify A B"));
     }
-    tranship_verify::archive::check(Path::new(path), options.level, options.subset, settings.engine(), scratch.path())
+    let scratch = settings.scratch()?;
+    tranship_verify::archive::check(&locator.path, options.level, options.subset, settings.engine(), scratch.path())
 }
 
 fn both(options: &VerifyOptions, b: &str, settings: &Settings<'_>) -> Result<CompareReport> {
@@ -96,6 +99,7 @@ fn both(options: &VerifyOptions, b: &str, settings: &Settings<'_>) -> Result<Com
         engine: settings.engine(),
         scratch: scratch.path(),
         max_named: options.max_named,
+        once: [&opened_a.label, &opened_b.label].iter().any(|label| label.ends_with(":-")),
         tolerances: &tolerances,
     };
     compare(&side_a, &side_b, compare_options)

@@ -26,6 +26,8 @@ pub struct CompareOptions<'a> {
     pub scratch: &'a Path,
     /// Records named per class.
     pub max_named: usize,
+    /// A side is a stream that cannot be read again: differences are told by the fingerprints alone.
+    pub once: bool,
     /// Largest relative difference of vectors, by name.
     pub tolerances: &'a BTreeMap<String, f32>,
 }
@@ -35,7 +37,7 @@ pub struct CompareOptions<'a> {
 pub struct CompareReport {
     /// True if both sets hold the same records, within the tolerances.
     pub equal: bool,
-    /// True if that was proven by fingerprint alone: bit for bit.
+    /// True if that was decided by fingerprint alone: bit for bit.
     pub by_fingerprint: bool,
     /// Fingerprint of A.
     pub a: FingerprintSummary,
@@ -68,7 +70,8 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, options: CompareOptions<'_>) -> Resul
     let set_a = fingerprint(a, options.engine)?;
     let set_b = fingerprint(b, options.engine)?;
     let buckets = differing_buckets(&set_a, &set_b);
-    let joined = match buckets.iter().any(|differs| *differs) {
+    let differs = buckets.contains(&true);
+    let joined = match differs && !options.once {
         false => Joined::default(),
         true => second_pass(a, b, &set_a, &set_b, &buckets, options)?,
     };
@@ -78,8 +81,11 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, options: CompareOptions<'_>) -> Resul
         Ok(fetch(side, places)?.iter().map(|r| r.label()).collect())
     };
     Ok(CompareReport {
-        equal: joined.missing.count + joined.extra.count + joined.changed.count == 0,
-        by_fingerprint: !buckets.contains(&true),
+        equal: match options.once {
+            true => !differs,
+            false => joined.missing.count + joined.extra.count + joined.changed.count == 0,
+        },
+        by_fingerprint: options.once || !differs,
         a: set_a.summary(),
         b: set_b.summary(),
         missing: joined.missing.count,

@@ -66,6 +66,11 @@ fn tools_are_there() -> Outcome {
             return Err(format!("{component} is missing: rustup component add {component}"));
         }
     }
+    for tool in ["zstd", "tar", "strace", "curl"] {
+        if !shell::succeeds(Command::new(tool).arg("--version")) {
+            return Err(format!("{tool} is missing: install the package of that name"));
+        }
+    }
     Ok(())
 }
 

@@ -136,7 +136,7 @@ impl PointEncoder {
         let hint = if key == self.document_key {
             "choose a payload key for documents that no record uses, with --document-key NAME"
         } else {
-            "this collection came out of a Qdrant that tranship had loaded: read it through that bundle's mapping.json"
+            "this collection came out of a Qdrant that tranship had loaded; migrate the archive or bundle that it was loaded from"
         };
         Error::new(
             ErrorKind::LossDenied,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
@@ -202,6 +202,10 @@ impl Sink for BundleSink {
 
     fn begin(&self, plan: &str, _schema: &CollectionSchema) -> Result<BTreeMap<u64, ShardOutput>> {
         self.job.begin(plan)
+    }
+
+    fn workdir(&self) -> Option<PathBuf> {
+        Some(self.job.path())
     }
 
     fn shard_memory_bytes(&self, schema: &CollectionSchema) -> u64 {
