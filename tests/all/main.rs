@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod determinism;
 mod memory;
+mod messages;
 mod migrate;
 mod sets;
 mod support;
