@@ -3,8 +3,8 @@
 //! The metric may stand in three places; [`IndexSettings::find`] asks them in the order in which Chroma itself does:
 //! `schema_str` (1.3 and later), then `config_json_str` (1.0 and later), and where those hold nothing but defaults the
 //! `hnsw:*` keys of segment and collection metadata (0.4 to 0.6, and directories upgraded from there). The
-//! `hnsw_configuration` that 0.5 and 0.6 wrote holds that version's defaults whatever the settings really are: its
-//! space is never believed, and its `ef_search` only where nothing else says one (10, from 0.6.3 on 100).
+//! `hnsw_configuration` that 0.5 and 0.6 wrote holds that version's defaults whatever the settings really are: it
+//! is never believed, but tells which version ran ([`standard_ef_search`]: 10, from 0.6.3 on 100).
 //!
 //! Errors: damaged for a configuration that is no JSON, not recognised for an unknown space.
 //! Source: chroma-core/chroma `rust/types/src/{collection_schema,collection_configuration,hnsw_configuration}.rs`.
@@ -72,8 +72,7 @@ impl IndexSettings {
             (_, Some(segment)) => segment,
             (declared, None) => Self::legacy(places.collection).or(declared).unwrap_or_default(),
         };
-        let standard = standard_ef_search(places.config)?.unwrap_or(places.default_ef_search);
-        Ok(IndexSettings { ef_search: found.ef_search.or(Some(standard)), ..found })
+        Ok(IndexSettings { ef_search: found.ef_search.or(Some(places.default_ef_search)), ..found })
     }
 
     /// The declared metric.
@@ -145,11 +144,11 @@ fn declared_in_config(config: Option<&str>) -> Result<Option<IndexSettings>> {
     Ok(hnsw.map(|hnsw| IndexSettings::from_keys(hnsw, NEW_NAMES)))
 }
 
-/// What the 0.5 or 0.6 that created the collection searched with unless told otherwise.
-fn standard_ef_search(config: Option<&str>) -> Result<Option<u32>> {
-    let config = config.map(|text| json("config_json_str", text)).transpose()?.flatten();
-    let number = config.as_ref().and_then(|config| config.pointer("/hnsw_configuration/ef_search"));
-    Ok(number.and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok()))
+/// What the 0.5 or 0.6 that created a collection searched with unless told otherwise.
+pub fn standard_ef_search(config: &str) -> Option<u32> {
+    let config: Value = serde_json::from_str(config).ok()?;
+    let number = config.pointer("/hnsw_configuration/ef_search")?.as_u64()?;
+    u32::try_from(number).ok()
 }
 
 /// The embedding model that the collection's configuration names.
@@ -227,14 +226,11 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_of_0_6_tells_the_default_of_its_version() {
+    fn the_configuration_of_0_5_and_0_6_tells_the_default_of_its_version() {
         let config = r#"{"hnsw_configuration": {"space": "l2", "ef_search": 100, "M": 16}}"#;
-        let ef_search = |segment| match find(None, Some(config), segment, json!({})).index() {
-            IndexSpec::Hnsw { ef_search, .. } => ef_search,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(ef_search(json!({"hnsw:space": "ip"})), Some(100));
-        assert_eq!(ef_search(json!({"hnsw:search_ef": 44})), Some(44));
+        assert_eq!(standard_ef_search(config), Some(100));
+        assert_eq!(standard_ef_search("{}"), None);
+        assert_eq!(standard_ef_search("no JSON"), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub static CONNECTOR: Connector = Connector {
         ids: "text",
         metadata: "text, integers, floats, booleans, arrays of them; documents and uris",
         several_collections: true,
-        proven_with: "chromadb 0.4.24, 0.5.23, 1.5.9",
+        proven_with: "chromadb 0.4.0 to 1.5.9 (23 versions)",
     },
     probe: snapshot::probe,
     list: Some(snapshot::list),

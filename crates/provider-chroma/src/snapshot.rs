@@ -14,7 +14,7 @@
 //!
 //! Errors: damaged for a torn or contradictory directory, changing for one that its database holds, usage for an
 //! unclear choice of collection. Source of the format: chroma-core/chroma, `rust/segment/src/local_hnsw.rs`,
-//! `rust/sqlite/migrations`; checked against dumps of 0.4.24, 0.5.23 and 1.5.9.
+//! `rust/sqlite/migrations`; checked against dumps of 0.4.0 to 1.5.9.
 
 mod catalog;
 mod catch_up;

@@ -69,6 +69,12 @@ impl Collection {
         format!("{}/{}/{}", self.tenant, self.database, self.name)
     }
 
+    /// What the 0.5 or 0.6 that created it searched with. A setting of its own is no standard; 0.5 copied it over.
+    fn standard_ef_search(&self) -> Option<u32> {
+        let own = [&self.segment_metadata, &self.metadata].iter().any(|keys| keys.contains_key("hnsw:search_ef"));
+        self.config.as_deref().filter(|_| !own).and_then(dialect::standard_ef_search)
+    }
+
     /// True if Chroma was interrupted before it gave the collection its segments, so that nothing was ever added.
     pub fn is_unborn(&self) -> bool {
         self.segments.is_empty()
@@ -132,10 +138,12 @@ impl Catalog {
         name_apart(&mut collections);
         let all_records = reader.one("SELECT count(*) FROM embeddings", &[])?.unsigned_abs();
         let file_bytes: u64 = database.files().iter().filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum();
+        // The newest version that ever created a collection here, which is the oldest that may have run last.
+        let created = collections.iter().filter_map(Collection::standard_ef_search).max();
         Ok(Catalog {
             collections,
             producer: dialect::producer(sysdb, metadb, queue),
-            default_ef_search: if metadb <= 4 { 10 } else { 100 },
+            default_ef_search: created.unwrap_or(10).max(if metadb <= 4 { 10 } else { 100 }),
             row_bytes: file_bytes / all_records.max(1),
         })
     }

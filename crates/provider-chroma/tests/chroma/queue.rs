@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tranship_collection::IndexSpec;
 use tranship_connector::ErrorKind;
 
 use crate::fixtures::{Dump, dump, execute, list, options, read, read_with, segment, tolerant};
@@ -319,4 +320,26 @@ fn too_little_memory_is_a_limit_that_names_what_would_do() {
     assert_eq!(error.to_string(), "locating the vectors of collection `l2_32` takes 6 MiB, 1 MiB are allowed");
     assert_eq!(error.next_step(), Some("give it at least 6 MiB (--memory)"));
     assert_eq!(read_with(&dump.root, &options("l2_32"), 1 << 20, 6 << 20).unwrap().records.len(), 2751);
+}
+
+#[test]
+fn the_default_ef_search_of_a_directory_is_that_of_the_newest_version_that_wrote_it() {
+    let dump = dump("chroma-0.5.23");
+    let ef_search = |name: &str| {
+        let info = list(&dump.root).unwrap().into_iter().find(|info| info.name == name).unwrap();
+        match info.schema.vectors[0].index {
+            Some(IndexSpec::Hnsw { ef_search, .. }) => ef_search,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ef_search("l2_32"), Some(10));
+    execute(
+        &dump.root,
+        r#"UPDATE collections SET config_json_str = '{"hnsw_configuration": {"ef_search": 100}}' WHERE name = 'tiny'"#,
+    );
+    assert_eq!(ef_search("l2_32"), Some(100));
+    let metadata = "INSERT INTO segment_metadata (segment_id, key, int_value) SELECT id, 'hnsw:search_ef', 100 FROM segments \
+                    WHERE scope = 'VECTOR' AND collection = (SELECT id FROM collections WHERE name = 'tiny')";
+    execute(&dump.root, metadata);
+    assert_eq!((ef_search("l2_32"), ef_search("tiny")), (Some(10), Some(100)));
 }
