@@ -126,7 +126,7 @@ impl Locator<'_> {
         let replay_from = vector_seq.or(pickled_seq).unwrap_or(-1);
         let (queued, last_write) = self.queued(replay_from)?;
         self.charge(queued)?;
-        self.check_lag(last_write.unwrap_or(replay_from), &mut located.notes)?;
+        self.check_lag(last_write, replay_from, &mut located.notes)?;
         let mut changes = self.replay(replay_from, &base, &mut located)?;
         self.join(&mut base, &mut changes, &mut located)?;
         let index_records = self.index.map_or(0, |index| index.vectors.len());
@@ -187,12 +187,19 @@ impl Locator<'_> {
         topic_of(&self.collection.id)
     }
 
-    /// Ids and metadata are read from their tables as they are, so those must have seen every write.
-    fn check_lag(&self, last_write: i64, notes: &mut Vec<String>) -> Result<()> {
+    /// Ids and metadata are read from their tables as they are, so those must have seen every write of the queue. The
+    /// index may have seen more: 0.5 and 0.6 write it before they commit, and a kill takes the commit back.
+    fn check_lag(&self, last_write: Option<i64>, in_index: i64, notes: &mut Vec<String>) -> Result<()> {
         let seen = self.max_seq_id(&self.collection.metadata_segment)?.unwrap_or(-1);
-        if seen >= last_write {
+        let Some(last_write) = last_write.filter(|last| *last > seen) else {
+            if in_index > seen {
+                notes.push(format!(
+                    "the index of collection `{}` has seen writes up to {in_index}, of which the database took back those after {seen}",
+                    self.collection.shown_name
+                ));
+            }
             return Ok(());
-        }
+        };
         let what = format!(
             "ids and metadata of collection `{}` have seen writes up to {seen}, but there are writes up to {last_write}",
             self.collection.shown_name

@@ -191,6 +191,22 @@ fn vectors_of_no_record_are_left_out_with_a_note() {
 }
 
 #[test]
+fn an_index_ahead_of_a_rolled_back_database_is_read_with_a_note() {
+    let dump = dump("chroma-0.5.23");
+    let metadata = segment(&dump.root, "l2_32", "METADATA");
+    execute(
+        &dump.root,
+        &format!(
+            "DELETE FROM embeddings WHERE segment_id = '{metadata}' AND embedding_id IN (SELECT id FROM embeddings_queue); \
+             DELETE FROM embeddings_queue; UPDATE max_seq_id SET seq_id = 7 WHERE segment_id = '{metadata}'"
+        ),
+    );
+    let outcome = read(&dump.root, "l2_32").unwrap();
+    assert!(!outcome.records.is_empty() && outcome.rejects.is_empty());
+    assert!(outcome.notes[0].ends_with("of which the database took back those after 7"), "{:?}", outcome.notes);
+}
+
+#[test]
 fn a_collection_that_never_got_its_segments_is_empty_and_others_are_read() {
     let dump = dump("chroma-1.5.9");
     let of = |name: &str| {
