@@ -143,7 +143,13 @@ fn threshold(side: &Side<'_>, name: &str, population: usize, options: &RecallOpt
     if population <= rows { u128::MAX } else { u128::MAX / population as u128 * rows as u128 }
 }
 
-fn load(side: &Side<'_>, name: &str, threshold: u128, population: usize, settings: &Settings<'_>) -> Result<VectorSet> {
+fn load(
+    side: &Side<'_>,
+    name: &str,
+    threshold: u128,
+    population: usize,
+    settings: &Settings<'_>,
+) -> Result<VectorSet> {
     let spec =
         side.schema().vector(name).ok_or_else(|| Error::usage(format!("{} has no vector `{name}`", side.label)))?;
     let metric = spec.metric.ok_or_else(|| {
