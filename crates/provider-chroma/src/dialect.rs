@@ -3,7 +3,8 @@
 //! The metric may stand in three places; [`IndexSettings::find`] asks them in the order in which Chroma itself does:
 //! `schema_str` (1.3 and later), then `config_json_str` (1.0 and later), and where those hold nothing but defaults the
 //! `hnsw:*` keys of segment and collection metadata (0.4 to 0.6, and directories upgraded from there). The
-//! `hnsw_configuration` that 0.5 and 0.6 wrote says `l2` whatever the space really is and is never believed.
+//! `hnsw_configuration` that 0.5 and 0.6 wrote holds that version's defaults whatever the settings really are: it
+//! is never believed, but tells which version ran ([`standard_ef_search`]: 10, from 0.6.3 on 100).
 //!
 //! Errors: damaged for a configuration that is no JSON, not recognised for an unknown space.
 //! Source: chroma-core/chroma `rust/types/src/{collection_schema,collection_configuration,hnsw_configuration}.rs`.
@@ -143,6 +144,13 @@ fn declared_in_config(config: Option<&str>) -> Result<Option<IndexSettings>> {
     Ok(hnsw.map(|hnsw| IndexSettings::from_keys(hnsw, NEW_NAMES)))
 }
 
+/// What the 0.5 or 0.6 that created a collection searched with unless told otherwise.
+pub fn standard_ef_search(config: &str) -> Option<u32> {
+    let config: Value = serde_json::from_str(config).ok()?;
+    let number = config.pointer("/hnsw_configuration/ef_search")?.as_u64()?;
+    u32::try_from(number).ok()
+}
+
 /// The embedding model that the collection's configuration names.
 pub fn embedding_model(schema: Option<&str>, config: Option<&str>) -> Result<Option<String>> {
     let in_schema = schema.map(vector_config).transpose()?.flatten();
@@ -215,6 +223,14 @@ mod tests {
         assert_eq!(found.index(), IndexSpec::Hnsw { m: 24, ef_construction: 100, ef_search: Some(10) });
         assert_eq!(find(None, Some(config), json!({}), json!({"hnsw:space": "ip"})).metric().unwrap(), Metric::Dot);
         assert_eq!(find(None, Some("{}"), json!({}), json!({})).metric().unwrap(), Metric::L2);
+    }
+
+    #[test]
+    fn the_configuration_of_0_5_and_0_6_tells_the_default_of_its_version() {
+        let config = r#"{"hnsw_configuration": {"space": "l2", "ef_search": 100, "M": 16}}"#;
+        assert_eq!(standard_ef_search(config), Some(100));
+        assert_eq!(standard_ef_search("{}"), None);
+        assert_eq!(standard_ef_search("no JSON"), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub static CONNECTOR: Connector = Connector {
         metadata: "text, integers, floats, booleans, arrays of them; documents and uris",
         several_collections: true,
         bundles: false,
-        proven_with: "chromadb 0.4.24, 0.5.23, 1.5.9",
+        proven_with: "chromadb 0.4.0, 0.4.24, 0.5.23, 0.6.3, 1.0.0, 1.5.9",
     },
     probe: snapshot::probe,
     list: Some(snapshot::list),

@@ -10,13 +10,14 @@
 //!
 //! A record's text stands in SQLite, its vector in the index or, if it is newer than the index, in the queue.
 //! Invariant: the directory is never written to, locked or renamed; `chroma.sqlite3` is opened immutable, or copied
-//! with its journal where it has one. Each record of the collection is emitted, or is a reject with its place.
+//! with its journal where it has one, or where writes of its queue are still to be applied. Each record of the collection is emitted, or is a reject with its place.
 //!
 //! Errors: damaged for a torn or contradictory directory, changing for one that its database holds, usage for an
 //! unclear choice of collection. Source of the format: chroma-core/chroma, `rust/segment/src/local_hnsw.rs`,
-//! `rust/sqlite/migrations`; checked against dumps of 0.4.24, 0.5.23 and 1.5.9.
+//! `rust/sqlite/migrations`; checked against dumps of 0.4.0 to 1.5.9.
 
 mod catalog;
+mod catch_up;
 mod database;
 mod index;
 mod metadata;
@@ -69,7 +70,19 @@ fn open_catalog(locator: &Locator, options: &OpenOptions) -> Result<(Database, C
     if !root.join(DATABASE).is_file() {
         return Err(no_database(root));
     }
-    let database = Database::open(root, options)?;
+    let mut database = Database::open(root, options)?;
+    let catalog = Catalog::read(&database)?;
+    let lags = catch_up::lags(&database, &catalog)?;
+    if lags.is_empty() {
+        return Ok((database, catalog));
+    }
+    match catch_up::catch_up(&mut database, &lags) {
+        Ok(()) => {}
+        Err(error) if options.allow_inconsistent => {
+            database.notes.push(format!("writes that Chroma had not applied yet were left out: {error}"));
+        }
+        Err(error) => return Err(error),
+    }
     let catalog = Catalog::read(&database)?;
     Ok((database, catalog))
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use tranship_connector::{Error, OpenOptions, Result};
 
 use super::database::Database;
+use super::vectors::topic_of;
 use crate::dialect;
 
 const PERSISTED: &str = "urn:chroma:segment/vector/hnsw-local-persisted";
@@ -53,10 +54,12 @@ pub struct Collection {
     pub metadata: Map<String, Value>,
     /// Rows of `segment_metadata` of the vector segment.
     pub segment_metadata: Map<String, Value>,
-    /// UUID of the segment with the vectors: the name of its directory.
+    /// UUID of the segment with the vectors: the name of its directory. Empty if there is none.
     pub vector_segment: String,
-    /// UUID of the segment with ids and metadata.
+    /// UUID of the segment with ids and metadata. Empty if there is none.
     pub metadata_segment: String,
+    /// All segments.
+    segments: Vec<Segment>,
     /// Records.
     pub records: u64,
 }
@@ -64,6 +67,64 @@ pub struct Collection {
 impl Collection {
     fn full_name(&self) -> String {
         format!("{}/{}/{}", self.tenant, self.database, self.name)
+    }
+
+    /// What the 0.5 or 0.6 that created it searched with. A setting of its own is no standard; 0.5 copied it over.
+    fn standard_ef_search(&self) -> Option<u32> {
+        let own = [&self.segment_metadata, &self.metadata].iter().any(|keys| keys.contains_key("hnsw:search_ef"));
+        self.config.as_deref().filter(|_| !own).and_then(dialect::standard_ef_search)
+    }
+
+    /// True if Chroma was interrupted before it gave the collection its segments, so that nothing was ever added.
+    pub fn is_unborn(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Fails unless the collection has one local segment of either scope; other collections can be read all the same.
+    pub fn check(&self, database: &Database) -> Result<()> {
+        if self.is_unborn() {
+            return self.check_unborn(database);
+        }
+        self.check_segment(database, "VECTOR", &[PERSISTED, IN_MEMORY])?;
+        self.check_segment(database, "METADATA", &[METADATA])
+    }
+
+    fn check_unborn(&self, database: &Database) -> Result<()> {
+        let sql = "SELECT count(*) FROM embeddings_queue WHERE substr(topic, -length(?1)) = ?1";
+        let count = database.connect()?.query_row(sql, [topic_of(&self.id)], |row| row.get::<_, i64>(0));
+        match count.map_err(|error| database.failed(error))? {
+            0 => Ok(()),
+            _ => Err(database
+                .damaged(format_args!("gives collection `{}` no segments but writes in embeddings_queue", self.name))),
+        }
+    }
+
+    /// A segment's id becomes part of a path, so it must be a UUID.
+    fn check_segment(&self, database: &Database, scope: &str, kinds: &[&str]) -> Result<()> {
+        let mut of_scope = self.segments.iter().filter(|segment| segment.scope == scope);
+        let (Some(segment), None) = (of_scope.next(), of_scope.next()) else {
+            let count = self.segments.iter().filter(|segment| segment.scope == scope).count();
+            return Err(database
+                .damaged(format_args!("gives collection `{}` {count} segments of scope {scope}, not one", self.name)));
+        };
+        if !kinds.contains(&segment.kind.as_str()) {
+            return Err(Error::not_recognised(format!(
+                "collection `{}` is kept in a segment of type `{}`",
+                self.name, segment.kind
+            ))
+            .hint("only local persistent directories can be read; export it through a local chromadb first"));
+        }
+        let is_uuid = segment.id.len() == 36 && segment.id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        if !is_uuid {
+            return Err(database.damaged(format_args!("names a segment {:?}, which is no UUID", segment.id)));
+        }
+        Ok(())
+    }
+
+    /// Id of the first segment of a scope, or nothing.
+    fn segment(&self, scope: &str) -> String {
+        let found = self.segments.iter().find(|segment| segment.scope == scope);
+        found.map(|segment| segment.id.clone()).unwrap_or_default()
     }
 }
 
@@ -77,10 +138,12 @@ impl Catalog {
         name_apart(&mut collections);
         let all_records = reader.one("SELECT count(*) FROM embeddings", &[])?.unsigned_abs();
         let file_bytes: u64 = database.files().iter().filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum();
+        // The newest version that ever created a collection here, which is the oldest that may have run last.
+        let created = collections.iter().filter_map(Collection::standard_ef_search).max();
         Ok(Catalog {
             collections,
             producer: dialect::producer(sysdb, metadb, queue),
-            default_ef_search: if metadb <= 4 { 10 } else { 100 },
+            default_ef_search: created.unwrap_or(10).max(if metadb <= 4 { 10 } else { 100 }),
             row_bytes: file_bytes / all_records.max(1),
         })
     }
@@ -126,6 +189,7 @@ struct Reader<'a> {
 }
 
 /// One row of `segments`.
+#[derive(Debug, Clone)]
 struct Segment {
     id: String,
     kind: String,
@@ -169,6 +233,7 @@ impl Reader<'_> {
                 segment_metadata: Map::new(),
                 vector_segment: String::new(),
                 metadata_segment: String::new(),
+                segments: Vec::new(),
                 records: 0,
             })
         })?;
@@ -176,42 +241,18 @@ impl Reader<'_> {
     }
 
     fn complete(&self, mut collection: Collection) -> Result<Collection> {
-        let segments =
+        collection.segments =
             self.all("SELECT id, type, scope FROM segments WHERE collection = ?1", &[&collection.id], |row| {
                 Ok(Segment { id: row.get(0)?, kind: row.get(1)?, scope: row.get(2)? })
             })?;
-        collection.vector_segment = self.segment(&collection, &segments, "VECTOR", &[PERSISTED, IN_MEMORY])?;
-        collection.metadata_segment = self.segment(&collection, &segments, "METADATA", &[METADATA])?;
+        collection.vector_segment = collection.segment("VECTOR");
+        collection.metadata_segment = collection.segment("METADATA");
         collection.metadata = self.metadata("collection_metadata", "collection_id", &collection.id)?;
         collection.segment_metadata = self.metadata("segment_metadata", "segment_id", &collection.vector_segment)?;
         collection.records = self
             .one("SELECT count(*) FROM embeddings WHERE segment_id = ?1", &[&collection.metadata_segment])?
             .unsigned_abs();
         Ok(collection)
-    }
-
-    /// The one segment of a scope. Its id becomes part of a path, so it must be a UUID.
-    fn segment(&self, owner: &Collection, segments: &[Segment], scope: &str, kinds: &[&str]) -> Result<String> {
-        let mut of_scope = segments.iter().filter(|segment| segment.scope == scope);
-        let (Some(segment), None) = (of_scope.next(), of_scope.next()) else {
-            let count = segments.iter().filter(|segment| segment.scope == scope).count();
-            return Err(self.database.damaged(format_args!(
-                "gives collection `{}` {count} segments of scope {scope}, not one",
-                owner.name
-            )));
-        };
-        if !kinds.contains(&segment.kind.as_str()) {
-            return Err(Error::not_recognised(format!(
-                "collection `{}` is kept in a segment of type `{}`",
-                owner.name, segment.kind
-            ))
-            .hint("only local persistent directories can be read; export it through a local chromadb first"));
-        }
-        let is_uuid = segment.id.len() == 36 && segment.id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        if !is_uuid {
-            return Err(self.database.damaged(format_args!("names a segment {:?}, which is no UUID", segment.id)));
-        }
-        Ok(segment.id.clone())
     }
 
     fn metadata(&self, table: &str, owner_column: &str, owner: &str) -> Result<Map<String, Value>> {

@@ -2,8 +2,8 @@
 //!
 //! Without journal files beside it the file is opened `immutable`, which takes no lock and creates nothing. With a
 //! `-wal` or `-journal` it is copied together with them and the copy is recovered. Connections are read-only,
-//! defensive, distrust the schema, and accept only plain tables, so that a view or virtual table of a hostile file is
-//! never evaluated.
+//! defensive, distrust the schema, and read only plain tables, so that a view or virtual table of a hostile file (or the
+//! full-text index of Chroma itself) is never evaluated.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,9 @@ const SIDE_FILES: [&str; 2] = ["-wal", "-journal"];
 /// Tables that every version has.
 const REQUIRED_TABLES: [&str; 6] =
     ["collections", "segments", "embeddings", "embedding_metadata", "max_seq_id", "embeddings_queue"];
+/// Tables that are read where they exist. No other is ever named in a statement, whatever else the file holds.
+const OPTIONAL_TABLES: [&str; 5] =
+    ["migrations", "databases", "collection_metadata", "segment_metadata", "embedding_metadata_array"];
 
 /// An opened directory.
 pub struct Database {
@@ -31,10 +34,11 @@ pub struct Database {
     pub notes: Vec<String>,
     /// The database file of the source.
     path: PathBuf,
-    uri: String,
+    /// The file that is read: the source's, or the private copy.
+    opened: PathBuf,
     limits: Limits,
-    /// The private copy, removed with this.
-    _copy: Option<Scratch>,
+    /// Holds the private copy, removed with this.
+    copy: Option<Scratch>,
 }
 
 impl Database {
@@ -63,14 +67,7 @@ impl Database {
                 (Some(copy), opened)
             }
         };
-        let database = Database {
-            root: root.to_owned(),
-            notes,
-            path,
-            uri: uri(&opened, "mode=ro&immutable=1"),
-            limits: options.limits.clone(),
-            _copy: copy,
-        };
+        let database = Database { root: root.to_owned(), notes, path, opened, limits: options.limits.clone(), copy };
         database.check_tables()?;
         Ok(database)
     }
@@ -78,9 +75,32 @@ impl Database {
     /// A connection of its own, for one thread.
     pub fn connect(&self) -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let max_value_bytes = i32::try_from(self.limits.max_line_bytes).unwrap_or(i32::MAX);
-        Connection::open_with_flags(&self.uri, flags)
-            .and_then(|connection| harden(&connection, max_value_bytes).map(|()| connection))
+        Connection::open_with_flags(uri(&self.opened, "mode=ro&immutable=1"), flags)
+            .and_then(|connection| {
+                harden(&connection, &self.limits)?;
+                connection.execute_batch("PRAGMA query_only = ON")?;
+                Ok(connection)
+            })
+            .map_err(|error| self.failed(error))
+    }
+
+    /// A connection that writes to a private copy, which is what is read from then on.
+    pub fn connect_to_copy(&mut self) -> Result<Connection> {
+        if self.copy.is_none() {
+            let copy = Scratch::new(None)?;
+            self.opened = copy.copy_in(&self.path)?;
+            make_writable(&self.opened)?;
+            self.copy = Some(copy);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Connection::open_with_flags(uri(&self.opened, "mode=rw"), flags)
+            .and_then(|connection| {
+                harden(&connection, &self.limits)?;
+                connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+                connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
+                connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;")?;
+                Ok(connection)
+            })
             .map_err(|error| self.failed(error))
     }
 
@@ -141,7 +161,8 @@ impl Database {
         let is_plain = |kind: &str, sql: &str| {
             kind == "table" && sql.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("CREATE TABLE"))
         };
-        let ours = |name: &str| !name.starts_with("embedding_fulltext_search") && !name.starts_with("sqlite_");
+        let read = || REQUIRED_TABLES.iter().chain(&OPTIONAL_TABLES);
+        let ours = |name: &str| read().any(|table| name.eq_ignore_ascii_case(table));
         match objects.iter().find(|(name, kind, sql)| ours(name) && !is_plain(kind, sql)) {
             Some((name, _, _)) => Err(self.damaged(format_args!("has `{name}` that is no plain table"))),
             None => Ok(()),
@@ -250,16 +271,15 @@ fn make_writable(copy: &Path) -> Result<()> {
     Ok(std::fs::set_permissions(copy, std::fs::Permissions::from_mode(0o600))?)
 }
 
-fn harden(connection: &Connection, max_value_bytes: i32) -> rusqlite::Result<()> {
+fn harden(connection: &Connection, limits: &Limits) -> rusqlite::Result<()> {
+    let max_value_bytes = i32::try_from(limits.max_line_bytes).unwrap_or(i32::MAX);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, max_value_bytes)?;
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     connection.set_limit(Limit::SQLITE_LIMIT_EXPR_DEPTH, 100)?;
     connection.set_limit(Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1)?;
-    connection.execute_batch(
-        "PRAGMA trusted_schema = OFF; PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;",
-    )
+    connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;")
 }
 
 fn failure(path: &Path, error: rusqlite::Error) -> Error {

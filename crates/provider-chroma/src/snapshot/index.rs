@@ -152,8 +152,14 @@ impl Index {
     /// Reads every record's label, sorted, and compares a sample of the vectors with the declared metric.
     pub fn labels(&self, metric: Metric) -> Result<Vec<LabelAt>> {
         let mut labels = Vec::with_capacity(self.vectors.len() as usize);
-        let mut lengths =
-            LengthCheck { index: self, metric, seen: 0, unit: 0, every: (self.vectors.len() / SAMPLE).max(1) };
+        let mut lengths = LengthCheck {
+            index: self,
+            metric,
+            seen: 0,
+            unit: 0,
+            vanished: 0,
+            every: (self.vectors.len() / SAMPLE).max(1),
+        };
         let failure = self.vectors.scan(|record| {
             labels.push(LabelAt { label: record.label, number: record.number as u32, deleted: record.deleted });
             match lengths.look_at(&record) {
@@ -208,6 +214,8 @@ struct LengthCheck<'a> {
     every: u64,
     seen: u64,
     unit: u64,
+    /// Records without a length that are not zero.
+    vanished: u64,
 }
 
 impl LengthCheck<'_> {
@@ -224,7 +232,8 @@ impl LengthCheck<'_> {
         if !norm.is_finite() || !length.is_finite() {
             return Ok(());
         }
-        if length < 0.0 || (length == 0.0 && norm > 0.0) {
+        self.vanished += u64::from(length == 0.0 && norm > 0.0);
+        if length < 0.0 {
             let what = format_args!("cosine, but length.bin gives record {} the length {length}", record.number);
             return Err(contradiction(self.index, what));
         }
@@ -236,8 +245,19 @@ impl LengthCheck<'_> {
         Ok(())
     }
 
-    /// The other direction: declared as l2 or ip, stored as only cosine does.
+    /// Chroma measures a vector as 0 long where the squares of its elements underflow, and its API returns zeros. That
+    /// happens to single vectors; where most have no length, `length.bin` was never filled.
     fn conclude(&self) -> Result<()> {
+        if 2 * self.vanished > self.seen {
+            let what =
+                format_args!("cosine, but length.bin gives {} of {} records no length", self.vanished, self.seen);
+            return Err(contradiction(self.index, what));
+        }
+        self.conclude_other()
+    }
+
+    /// The other direction: declared as l2 or ip, stored as only cosine does.
+    fn conclude_other(&self) -> Result<()> {
         let path = self.index.vectors.path().with_file_name("length.bin");
         if self.metric == Metric::Cosine || self.seen < 16 || self.unit < self.seen || !path.is_file() {
             return Ok(());

@@ -55,10 +55,17 @@ impl ChromaSource {
     /// Opens the collection that the options choose.
     pub fn new(database: Database, catalog: Catalog, options: &OpenOptions) -> Result<Self> {
         let collection = catalog.choose(options)?.clone();
+        collection.check(&database)?;
         let schema = schema_of(&database, &catalog, &collection)?;
         let mut notes = database.notes.clone();
         if catalog.producer.contains("newer") {
             notes.push(format!("written by {}, newer than what tranship was tested with", catalog.producer));
+        }
+        if collection.is_unborn() {
+            notes.push(format!(
+                "collection `{}` was created, but Chroma was stopped before it could take records",
+                collection.name
+            ));
         }
         Ok(ChromaSource { database, collection, schema, options: options.clone(), row_bytes: catalog.row_bytes, notes })
     }

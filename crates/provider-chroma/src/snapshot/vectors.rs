@@ -10,7 +10,7 @@
 //! every place in it exists. State while joining is about 56 bytes per index record, 136 per replayed row and 16 per
 //! record; 16 per record remain.
 //!
-//! Errors: damaged for a torn copy (sets that do not match, a metadata segment that lags behind), limit when the state
+//! Errors: damaged for a torn copy (live records without a vector, a metadata segment that lags behind), limit when the state
 //! outgrows the budget. With `allow_inconsistent` the former become notes and null vectors.
 
 use std::collections::HashMap;
@@ -126,7 +126,7 @@ impl Locator<'_> {
         let replay_from = vector_seq.or(pickled_seq).unwrap_or(-1);
         let (queued, last_write) = self.queued(replay_from)?;
         self.charge(queued)?;
-        self.check_lag(last_write.unwrap_or(replay_from), &mut located.notes)?;
+        self.check_lag(last_write, replay_from, &mut located.notes)?;
         let mut changes = self.replay(replay_from, &base, &mut located)?;
         self.join(&mut base, &mut changes, &mut located)?;
         let index_records = self.index.map_or(0, |index| index.vectors.len());
@@ -134,20 +134,8 @@ impl Locator<'_> {
         Ok(located)
     }
 
-    /// The highest sequence number that a segment has seen: a big-endian blob up to 0.6, an integer later.
     fn max_seq_id(&self, segment: &str) -> Result<Option<i64>> {
-        let mut statement = self.prepare("SELECT seq_id FROM max_seq_id WHERE segment_id = ?1")?;
-        let mut rows = statement.query([segment]).map_err(|e| self.database.failed(e))?;
-        let Some(row) = rows.next().map_err(|e| self.database.failed(e))? else { return Ok(None) };
-        let number = match row.get_ref(0).map_err(|e| self.database.failed(e))? {
-            ValueRef::Integer(number) => Some(number),
-            ValueRef::Blob(bytes) => bytes.try_into().ok().map(i64::from_be_bytes),
-            _ => None,
-        };
-        match number {
-            Some(number) => Ok(Some(number)),
-            None => Err(self.database.damaged(format_args!("has a max_seq_id of segment {segment} that is no number"))),
-        }
+        max_seq_id(self.database, self.connection, segment)
     }
 
     fn missing_segment(&self) -> Error {
@@ -195,17 +183,23 @@ impl Locator<'_> {
             .map_err(|error| self.database.failed(error))
     }
 
-    /// The end of the collection's topic; what stands before it differs between versions and tenants.
     fn topic(&self) -> String {
-        format!("/{}", self.collection.id)
+        topic_of(&self.collection.id)
     }
 
-    /// Ids and metadata are read from their tables as they are, so those must have seen every write.
-    fn check_lag(&self, last_write: i64, notes: &mut Vec<String>) -> Result<()> {
+    /// Ids and metadata are read from their tables as they are, so those must have seen every write of the queue. The
+    /// index may have seen more: 0.5 and 0.6 write it before they commit, and a kill takes the commit back.
+    fn check_lag(&self, last_write: Option<i64>, in_index: i64, notes: &mut Vec<String>) -> Result<()> {
         let seen = self.max_seq_id(&self.collection.metadata_segment)?.unwrap_or(-1);
-        if seen >= last_write {
+        let Some(last_write) = last_write.filter(|last| *last > seen) else {
+            if in_index > seen {
+                notes.push(format!(
+                    "the index of collection `{}` has seen writes up to {in_index}, of which the database took back those after {seen}",
+                    self.collection.shown_name
+                ));
+            }
             return Ok(());
-        }
+        };
         let what = format!(
             "ids and metadata of collection `{}` have seen writes up to {seen}, but there are writes up to {last_write}",
             self.collection.shown_name
@@ -316,21 +310,27 @@ impl Locator<'_> {
         orphans
     }
 
+    /// A live record without its vector is a loss. A vector without a record is none: `embeddings` says what is alive,
+    /// and Chroma, too, leaves behind the vectors of writes that were rolled back when it was killed.
     fn judge(&self, without: &Examples, orphans: &Examples, notes: &mut Vec<String>) -> Result<()> {
-        if without.count == 0 && orphans.count == 0 {
+        let name = &self.collection.shown_name;
+        if without.count == 0 {
+            if orphans.count > 0 {
+                notes.push(format!(
+                    "collection `{name}`: vectors without a record were left out, as Chroma does: {orphans}"
+                ));
+            }
             return Ok(());
         }
-        let what = format!(
-            "collection `{}`: records without a vector: {without}; vectors without a record: {orphans}",
-            self.collection.shown_name
-        );
+        let what =
+            format!("collection `{name}`: records without a vector: {without}; vectors without a record: {orphans}");
         if self.options.allow_inconsistent {
             notes.push(format!("torn copy, {what}"));
             return Ok(());
         }
         Err(Error::damaged(format!("{} and its index do not belong together: {what}", super::database::DATABASE))
             .with("segment", self.database.root.join(&self.collection.vector_segment).display())
-            .hint("copy the whole directory again while Chroma is stopped, or pass --allow-inconsistent to take such records without vector"))
+            .hint("copy the whole directory again while Chroma is stopped; if the original lacks them too (Chroma 0.5.7 to 0.5.12 could purge the queued vectors of other collections), pass --allow-inconsistent to take such records without vector"))
     }
 
     fn prepare(&self, sql: &str) -> Result<rusqlite::Statement<'_>> {
@@ -339,7 +339,29 @@ impl Locator<'_> {
 }
 
 /// Rows after ?1 whose topic ends in ?2.
-const QUEUE_ROWS: &str = "seq_id > ?1 AND substr(topic, -length(?2)) = ?2";
+pub const QUEUE_ROWS: &str = "seq_id > ?1 AND substr(topic, -length(?2)) = ?2";
+
+/// The end of a collection's topic; what stands before it differs between versions and tenants.
+pub fn topic_of(collection_id: &str) -> String {
+    format!("/{collection_id}")
+}
+
+/// The highest sequence number that a segment has seen: a big-endian blob up to 0.6, an integer later.
+pub fn max_seq_id(database: &Database, connection: &Connection, segment: &str) -> Result<Option<i64>> {
+    let failed = |error| database.failed(error);
+    let mut statement =
+        connection.prepare_cached("SELECT seq_id FROM max_seq_id WHERE segment_id = ?1").map_err(failed)?;
+    let mut rows = statement.query([segment]).map_err(failed)?;
+    let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+    let number = match row.get_ref(0).map_err(failed)? {
+        ValueRef::Integer(number) => Some(number),
+        ValueRef::Blob(bytes) => bytes.try_into().ok().map(i64::from_be_bytes),
+        _ => None,
+    };
+    number
+        .ok_or_else(|| database.damaged(format_args!("has a max_seq_id of segment {segment} that is no number")))
+        .map(Some)
+}
 
 /// Versions are index records, replayed queue rows with a vector, and live records that have neither. The newest
 /// version of a live record is live, its older ones are superseded, all others are deleted.

@@ -195,18 +195,46 @@ fn views_and_strange_segment_names_are_never_followed() {
     let view = dump("chroma-1.5.9");
     execute(
         &view.root,
-        "ALTER TABLE collection_metadata RENAME TO kept; CREATE VIEW collection_metadata AS \
+        "ALTER TABLE collection_metadata RENAME TO kept; CREATE VIEW Collection_Metadata AS \
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS collection_id FROM n;",
     );
     let error = read(&view.root, "tiny").unwrap_err();
-    assert!(error.to_string().ends_with("chroma.sqlite3 has `collection_metadata` that is no plain table"), "{error}");
+    assert!(error.to_string().ends_with("chroma.sqlite3 has `Collection_Metadata` that is no plain table"), "{error}");
     let escape = dump("chroma-1.5.9");
     execute(
         &escape.root,
-        "UPDATE segments SET id = '../../../../../../../../../etc/passwd' WHERE id = (SELECT id FROM segments WHERE scope = 'VECTOR' LIMIT 1)",
+        "UPDATE segments SET id = '../../../../../../../../../etc/passwd' WHERE scope = 'VECTOR' AND collection = (SELECT id FROM collections WHERE name = 'tiny')",
     );
     let error = read(&escape.root, "tiny").unwrap_err();
     assert!(error.to_string().ends_with("etc/passwd\", which is no UUID"), "{error}");
+}
+
+#[test]
+fn other_objects_of_the_database_do_not_matter() {
+    let dump = dump("chroma-1.5.9");
+    execute(
+        &dump.root,
+        "CREATE VIRTUAL TABLE embedding_fulltext USING fts5(id, string_value); CREATE VIEW mine AS SELECT 1;",
+    );
+    assert_eq!(read(&dump.root, "tiny").unwrap().records.len(), 2);
+}
+
+#[test]
+fn a_cosine_vector_whose_square_underflows_is_read_as_zeros() {
+    let dump = dump("chroma-1.5.9");
+    let original = read(&dump.root, "cos64").unwrap();
+    let lengths = segment_file(&dump.root, "cos64", "length.bin");
+    let mut bytes = fs::read(&lengths).unwrap();
+    bytes[..40].fill(0);
+    fs::write(&lengths, &bytes).unwrap();
+    let outcome = read(&dump.root, "cos64").unwrap();
+    let zeros = outcome.records.iter().filter(|(_, r)| r.vector.iter().flatten().all(|value| *value == 0.0));
+    assert!((1..=10).contains(&zeros.count()));
+    assert_eq!(outcome.records.len(), original.records.len());
+    bytes.fill(0);
+    fs::write(&lengths, &bytes).unwrap();
+    let error = read(&dump.root, "cos64").unwrap_err();
+    assert!(error.to_string().contains("cosine, but length.bin gives 2700 of 2700 records no length"), "{error}");
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn catalogue_trouble_is_named() {
     execute(&dump.root, "DELETE FROM segments WHERE scope = 'VECTOR'");
     assert!(
         failed("tiny")
-            .starts_with("DIR/chroma.sqlite3 gives collection `cos64` 0 segments of scope VECTOR, not one [TS0011]")
+            .starts_with("DIR/chroma.sqlite3 gives collection `tiny` 0 segments of scope VECTOR, not one [TS0011]")
     );
     execute(&dump.root, "DELETE FROM collections");
     assert!(

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tranship_collection::IndexSpec;
 use tranship_connector::ErrorKind;
 
 use crate::fixtures::{Dump, dump, execute, list, options, read, read_with, segment, tolerant};
@@ -84,25 +85,86 @@ fn an_unknown_operation_is_an_error_with_its_row() {
     );
 }
 
-#[test]
-fn a_metadata_segment_that_lags_behind_is_an_error_or_a_note() {
-    let dump = queue_of(&[(0, "a", A), (0, "b", B)], &["a", "b"]);
+/// Gives the queue row `seq_id` metadata, as Chroma writes them.
+fn with_metadata(dump: &Dump, seq_id: i64, metadata: &str) {
+    execute(&dump.root, &format!("UPDATE embeddings_queue SET metadata = '{metadata}' WHERE seq_id = {seq_id}"));
+}
+
+/// Makes the metadata segment of `tiny` have seen writes up to `seq_id` only.
+fn seen_until(dump: &Dump, seq_id: &str) {
     let metadata = segment(&dump.root, "tiny", "METADATA");
-    execute(&dump.root, &format!("UPDATE max_seq_id SET seq_id = 1 WHERE segment_id = '{metadata}'"));
-    let error = read(&dump.root, "tiny").unwrap_err();
-    assert!(
-        error.to_string().ends_with(
-            "was not shut down cleanly: ids and metadata of collection `tiny` have seen writes up to 1, but there are writes up to 2"
-        ),
-        "{error}"
-    );
-    assert!(error.next_step().unwrap().contains("--allow-inconsistent"));
-    let outcome = read_with(&dump.root, &tolerant("tiny"), 1 << 20, 64 << 20).unwrap();
-    assert_eq!((outcome.records.len(), outcome.notes.len()), (2, 1));
+    execute(&dump.root, &format!("UPDATE max_seq_id SET seq_id = {seq_id} WHERE segment_id = '{metadata}'"));
 }
 
 #[test]
-fn sets_that_do_not_match_are_an_error_or_null_vectors() {
+fn writes_that_a_killed_chroma_had_not_applied_are_applied_in_a_private_copy() {
+    let writes = [
+        (0, "old", A),
+        (0, "gone", A),
+        (0, "untouched", A),
+        (0, "new", A),
+        (0, "old", B),
+        (1, "old", None),
+        (3, "gone", None),
+        (2, "upserted", A),
+        (2, "upserted", B),
+        (1, "ghost", A),
+        (3, "never was", None),
+    ];
+    let dump = queue_of(&writes, &["old", "gone", "untouched"]);
+    execute(
+        &dump.root,
+        "INSERT INTO embedding_metadata (id, key, string_value, int_value) VALUES (900000, 'kept', NULL, 1), \
+         (900000, 'removed', 'x', NULL), (900000, 'list', 'was text', NULL), (900001, 'kept', NULL, 2);",
+    );
+    with_metadata(
+        &dump,
+        4,
+        r#"{"chroma:document": "text \u00e9", "f": 1.0, "b": true, "i": 9007199254740993, "n": null}"#,
+    );
+    with_metadata(&dump, 5, r#"{"kept": "an add of a known id says nothing"}"#);
+    with_metadata(&dump, 6, r#"{"removed": null, "list": ["b", "a", "b"], "added": 0.5}"#);
+    with_metadata(&dump, 8, r#"{"s": "first", "ones": [1, 2]}"#);
+    with_metadata(&dump, 9, r#"{"s": "second", "ones": null}"#);
+    with_metadata(&dump, 10, r#"{"s": "nobody"}"#);
+    for seen in ["3", "x'0000000000000003'"] {
+        seen_until(&dump, seen);
+        let before = std::fs::read(dump.root.join("chroma.sqlite3")).unwrap();
+        let outcome = read(&dump.root, "tiny").unwrap();
+        let text = |id: &str| outcome.by_id()[id].metadata.clone().unwrap_or_default();
+        let ids: Vec<_> = outcome.records.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["old", "untouched", "new", "upserted"]);
+        assert_eq!(text("old"), r#"{"added":0.5,"kept":1,"list":["b","a","b"]}"#);
+        assert_eq!(text("new"), r#"{"b":true,"f":1.0,"i":9007199254740993}"#);
+        assert_eq!(text("upserted"), r#"{"s":"second"}"#);
+        assert_eq!(outcome.by_id()["new"].document.as_deref(), Some("text é"));
+        assert_eq!(outcome.by_id()["upserted"].vector, B.map(|v| v.to_vec()));
+        assert_eq!(outcome.ledger.live, Some(4));
+        assert!(outcome.notes[0].contains("the last 8 writes to ids and metadata of collection `tiny`"));
+        assert!(std::fs::read(dump.root.join("chroma.sqlite3")).unwrap() == before);
+    }
+    let listed = list(&dump.root).unwrap().into_iter().find(|info| info.name == "tiny").unwrap();
+    assert_eq!(listed.records, tranship_connector::Count::Exact(4));
+}
+
+#[test]
+fn a_write_that_cannot_be_applied_is_an_error_or_is_left_out() {
+    let dump = queue_of(&[(0, "a", A), (0, "b", B)], &["a"]);
+    seen_until(&dump, "1");
+    for (metadata, reason) in [
+        (r#"{"i": 9223372036854775808}"#, "has metadata in embeddings_queue row 2 that hold an odd value of \"i\""),
+        (r#"{"f": NaN}"#, "has metadata in embeddings_queue row 2 that are no JSON object: expected value"),
+    ] {
+        with_metadata(&dump, 2, metadata);
+        let error = read(&dump.root, "tiny").unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+        let outcome = read_with(&dump.root, &tolerant("tiny"), 1 << 20, 64 << 20).unwrap();
+        assert_eq!((outcome.records.len(), outcome.notes.len()), (1, 3), "{:?}", outcome.notes);
+    }
+}
+
+#[test]
+fn records_without_a_vector_are_an_error_or_null_vectors() {
     let dump = queue_of(&[(0, "a", A), (0, "c", B)], &["a", "b"]);
     let error = read(&dump.root, "tiny").unwrap_err();
     assert!(
@@ -117,6 +179,58 @@ fn sets_that_do_not_match_are_an_error_or_null_vectors() {
     assert_eq!(outcome.by_id()["b"].vector, None);
     assert_eq!(outcome.by_id()["a"].vector, A.map(|v| v.to_vec()));
     assert_eq!((outcome.ledger.raw, outcome.ledger.deleted), (Some(3), 1));
+}
+
+#[test]
+fn vectors_of_no_record_are_left_out_with_a_note() {
+    let dump = queue_of(&[(0, "a", A), (0, "rolled back", B)], &["a"]);
+    let outcome = read(&dump.root, "tiny").unwrap();
+    assert_eq!(outcome.records.len(), 1);
+    assert_eq!(outcome.notes, ["collection `tiny`: vectors without a record were left out, as Chroma does: 1"]);
+    assert_eq!((outcome.ledger.raw, outcome.ledger.live, outcome.ledger.deleted), (Some(2), Some(1), 1));
+}
+
+#[test]
+fn an_index_ahead_of_a_rolled_back_database_is_read_with_a_note() {
+    let dump = dump("chroma-0.5.23");
+    let [metadata, vectors] = ["METADATA", "VECTOR"].map(|scope| segment(&dump.root, "l2_32", scope));
+    let connection = rusqlite::Connection::open(dump.root.join("chroma.sqlite3")).unwrap();
+    let sql = "SELECT seq_id FROM max_seq_id WHERE segment_id = ?1";
+    let indexed: [u8; 8] = connection.query_row(sql, [&vectors], |row| row.get(0)).unwrap();
+    let indexed = i64::from_be_bytes(indexed);
+    execute(
+        &dump.root,
+        &format!(
+            "DELETE FROM embeddings WHERE segment_id = '{metadata}' \
+             AND embedding_id IN (SELECT id FROM embeddings_queue WHERE seq_id > {indexed} AND topic LIKE \
+             '%/' || (SELECT id FROM collections WHERE name = 'l2_32')); DELETE FROM embeddings_queue; UPDATE max_seq_id SET seq_id = 7 WHERE segment_id = '{metadata}'"
+        ),
+    );
+    let outcome = read(&dump.root, "l2_32").unwrap();
+    assert!(outcome.records.len() > 2000 && outcome.rejects.is_empty());
+    assert!(outcome.notes[0].ends_with("of which the database took back those after 7"), "{:?}", outcome.notes);
+}
+
+#[test]
+fn a_collection_that_never_got_its_segments_is_empty_and_others_are_read() {
+    let dump = dump("chroma-1.5.9");
+    let of = |name: &str| {
+        format!("DELETE FROM segments WHERE collection = (SELECT id FROM collections WHERE name = '{name}')")
+    };
+    execute(&dump.root, &of("empty"));
+    execute(&dump.root, &format!("{} AND scope = 'VECTOR'", of("cos64")));
+    assert_eq!(list(&dump.root).unwrap().len(), 5);
+    assert_eq!(read(&dump.root, "tiny").unwrap().records.len(), 2);
+    let empty = read(&dump.root, "empty").unwrap();
+    assert_eq!((empty.records.len(), empty.notes.len()), (0, 1));
+    let error = read(&dump.root, "cos64").unwrap_err();
+    assert!(error.to_string().ends_with("gives collection `cos64` 0 segments of scope VECTOR, not one"), "{error}");
+    execute(&dump.root, &of("tiny"));
+    let error = read(&dump.root, "tiny").unwrap_err();
+    assert!(
+        error.to_string().ends_with("gives collection `tiny` no segments but writes in embeddings_queue"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -227,4 +341,26 @@ fn too_little_memory_is_a_limit_that_names_what_would_do() {
     assert_eq!(error.to_string(), "locating the vectors of collection `l2_32` takes 6 MiB, 1 MiB are allowed");
     assert_eq!(error.next_step(), Some("give it at least 6 MiB (--memory)"));
     assert_eq!(read_with(&dump.root, &options("l2_32"), 1 << 20, 6 << 20).unwrap().records.len(), 2751);
+}
+
+#[test]
+fn the_default_ef_search_of_a_directory_is_that_of_the_newest_version_that_wrote_it() {
+    let dump = dump("chroma-0.5.23");
+    let ef_search = |name: &str| {
+        let info = list(&dump.root).unwrap().into_iter().find(|info| info.name == name).unwrap();
+        match info.schema.vectors[0].index {
+            Some(IndexSpec::Hnsw { ef_search, .. }) => ef_search,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ef_search("l2_32"), Some(10));
+    execute(
+        &dump.root,
+        r#"UPDATE collections SET config_json_str = '{"hnsw_configuration": {"ef_search": 100}}' WHERE name = 'tiny'"#,
+    );
+    assert_eq!(ef_search("l2_32"), Some(100));
+    let metadata = "INSERT INTO segment_metadata (segment_id, key, int_value) SELECT id, 'hnsw:search_ef', 100 FROM segments \
+                    WHERE scope = 'VECTOR' AND collection = (SELECT id FROM collections WHERE name = 'tiny')";
+    execute(&dump.root, metadata);
+    assert_eq!((ef_search("l2_32"), ef_search("tiny")), (Some(10), Some(100)));
 }

@@ -171,6 +171,53 @@ fn the_wordnet_dump_is_read_as_its_api_reads_it() {
     assert_eq!(outcome.notes, [""; 0]);
 }
 
+/// The collections of a small directory: persisted every ten writes, or never.
+fn check_small(name: &str, records: usize) -> BTreeMap<String, (Outcome, Vectors)> {
+    let expected = [
+        ("cos1", records, Some(Metric::Cosine)),
+        ("l2s", records, Some(Metric::L2)),
+        ("none", 0, Some(Metric::L2)),
+        ("queued", records, Some(Metric::Dot)),
+    ];
+    let read = check(name, &expected);
+    assert!(["l2s", "queued"].iter().all(|name| read[*name].1.close.is_empty()));
+    read
+}
+
+#[test]
+fn the_first_0_4_is_read_as_its_api_reads_it() {
+    let read = check_small("chroma-small-0.4.0", 31);
+    assert!(read.values().all(|(outcome, _)| outcome.notes.is_empty()));
+}
+
+#[test]
+fn the_last_0_6_is_read_as_its_api_reads_it() {
+    check_small("chroma-small-0.6.3", 31);
+    let dump = dump("chroma-small-0.6.3");
+    let expected = Some(IndexSpec::Hnsw { m: 16, ef_construction: 100, ef_search: Some(100) });
+    assert!(list(&dump.root).unwrap().iter().all(|info| info.schema.vectors[0].index == expected));
+}
+
+#[test]
+fn the_first_1_0_is_read_as_its_api_reads_it() {
+    check_small("chroma-small-1.0.0", 31);
+}
+
+#[test]
+fn a_killed_1_5_is_read_as_its_api_reads_it_after_the_restart() {
+    let dump = dump("chroma-killed-1.5.9");
+    let notes = read(&dump.root, "queued").unwrap().notes;
+    assert_eq!(notes.len(), 1);
+    assert!(notes[0].contains("the last 6 writes to ids and metadata of collection `queued`"), "{notes:?}");
+    let expected = [
+        ("cos1", 36, Some(Metric::Cosine)),
+        ("l2s", 36, Some(Metric::L2)),
+        ("none", 0, Some(Metric::L2)),
+        ("queued", 37, Some(Metric::Dot)),
+    ];
+    check("chroma-killed-1.5.9", &expected);
+}
+
 #[test]
 fn index_settings_and_the_raw_configuration_travel_in_the_schema() {
     let wordnet = dump("chroma-wordnet");
