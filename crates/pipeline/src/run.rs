@@ -33,6 +33,8 @@ pub struct RunOptions<'a> {
     pub scratch: &'a Path,
     /// Canonical text of the plan; a run resumes only under the same plan.
     pub plan: &'a str,
+    /// True if the source's files hold as many bytes as its splits: they are not compressed.
+    pub sized: bool,
     /// Go on although the source changed while it was read.
     pub allow_inconsistent: bool,
 }
@@ -84,7 +86,7 @@ fn carry_over(
 ) -> Result<RunReport> {
     let identity = source.identity()?;
     let schema = prepared.schema();
-    let total_bytes = (!identity.files.is_empty()).then(|| identity.bytes());
+    let total_bytes = (options.sized && !identity.files.is_empty()).then(|| identity.bytes());
     options.engine.progress.begin("convert", total_bytes);
     let finished = sink.begin(options.plan, schema)?;
     let used = finished.values().map(|shard| shard.rejected).sum();

@@ -22,7 +22,14 @@ pub fn write(source: &dyn Source, locator: &str, engine: EngineOptions<'_>, max_
     let (_, sink) = open::sink(locator, &CreateOptions::default())?;
     let prepared = source.prepare(&context(scratch.path()))?;
     let negotiated = sink.negotiate(prepared.schema())?;
-    let options = RunOptions { engine, max_rejects, scratch: scratch.path(), plan: "test", allow_inconsistent: false };
+    let options = RunOptions {
+        engine,
+        max_rejects,
+        scratch: scratch.path(),
+        plan: "test",
+        sized: true,
+        allow_inconsistent: false,
+    };
     run(source, &*prepared, &*sink, &negotiated, options)
 }
 

@@ -62,6 +62,7 @@ pub fn convert(options: &ConvertOptions, settings: &Settings<'_>) -> Result<Conv
         max_rejects: options.max_rejects,
         scratch: scratch.path(),
         plan: &plan,
+        sized: !opened.compressed,
         allow_inconsistent: options.open.allow_inconsistent,
     };
     let mut report = run(&*opened.source, &*prepared, &*sink, &negotiated, run_options)?;

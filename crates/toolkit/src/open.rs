@@ -5,6 +5,8 @@ use tranship_connector::{
     Registry, Result, Sink, Source,
 };
 
+use tranship_storage::Compression;
+
 use crate::declared::with_metric;
 use crate::providers::registry;
 
@@ -14,6 +16,8 @@ pub struct Opened {
     pub label: String,
     /// Who reads it.
     pub connector: &'static Connector,
+    /// True for a compressed file, whose splits hold more bytes than it does.
+    pub compressed: bool,
     /// The collection.
     pub source: Box<dyn Source>,
 }
@@ -27,7 +31,8 @@ pub fn source(text: &str, options: &OpenOptions) -> Result<Opened> {
         Some(metric) => with_metric(source, metric)?,
         None => source,
     };
-    Ok(Opened { label: text.to_owned(), connector, source })
+    let compressed = locator.path.is_file() && Compression::of_file(&locator.path)? != Compression::None;
+    Ok(Opened { label: text.to_owned(), connector, compressed, source })
 }
 
 /// The collections that lie at `text`.
