@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use tranship_collection::fingerprint::FingerprintSummary;
@@ -13,6 +13,7 @@ use tranship_collection::{BatchView, CollectionSchema, SetFingerprint};
 use tranship_connector::{
     Error, ErrorKind, Mapping, Negotiated, Prepared, Reject, RejectSink, Result, ShardOutput, Sink, Source, Totals,
 };
+use tranship_storage::SourceIdentity;
 
 use crate::duplicates::{self, Duplicate, Place};
 use crate::engine::{EngineOptions, execute, interrupted};
@@ -33,6 +34,8 @@ pub struct RunOptions<'a> {
     pub scratch: &'a Path,
     /// Canonical text of the plan; a run resumes only under the same plan.
     pub plan: &'a str,
+    /// Who the source was before it was prepared.
+    pub identity: &'a SourceIdentity,
     /// Go on although the source changed while it was read.
     pub allow_inconsistent: bool,
 }
@@ -82,7 +85,7 @@ fn carry_over(
     negotiated: &Negotiated,
     options: RunOptions<'_>,
 ) -> Result<RunReport> {
-    let identity = source.identity()?;
+    let identity = options.identity;
     let schema = prepared.schema();
     let total_bytes = (!identity.files.is_empty()).then(|| identity.bytes());
     options.engine.progress.begin("convert", total_bytes);
@@ -108,11 +111,12 @@ fn carry_over(
         options.engine,
         shard_memory_bytes(sink, schema),
         |split| {
-            let known = finished.lock().ok()?.remove(&split.ordinal)?;
-            (known.split_digest == split.digest)
-                .then(|| context.take_up(known).ok())
-                .flatten()
-                .map(|shard| (shard, true))
+            let known = finished.lock().unwrap_or_else(PoisonError::into_inner).remove(&split.ordinal);
+            match known {
+                Some(shard) if shard.split_digest != split.digest => Err(another_stream(root)),
+                Some(shard) => Ok(context.take_up(shard).ok().map(|shard| (shard, true))),
+                None => Ok(None),
+            }
         },
         |split, stop| context.carry(split, stop).map(|shard| (shard, false)),
         |(mut shard, resumed)| {
@@ -126,9 +130,13 @@ fn carry_over(
     if options.engine.cancel.load(std::sync::atomic::Ordering::Relaxed) {
         return Err(interrupted());
     }
+    if !finished.into_inner().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        return Err(another_stream(root));
+    }
+    refuse_missing(prepared, &sums.shards)?;
     refuse_duplicates(prepared, &sums.shards, root, options.engine.memory_bytes)?;
     if !options.allow_inconsistent {
-        refuse_change(source, &identity)?;
+        refuse_change(source, identity)?;
     }
     sink.commit(&Totals {
         schema,
@@ -137,7 +145,7 @@ fn carry_over(
         expected: sums.expected.as_ref(),
         losses: &negotiated.losses,
         mapping: negotiated.mapping.as_ref(),
-        identity: &identity,
+        identity,
         ledger: prepared.ledger(),
     })?;
     Ok(sums.report(workdir.is_none()))
@@ -200,7 +208,28 @@ impl Sums {
     }
 }
 
-fn refuse_change(source: &dyn Source, before: &tranship_storage::SourceIdentity) -> Result<()> {
+/// A stream has no identity before it is read: that it is another one shows in its splits.
+fn another_stream(partial: &Path) -> Error {
+    Error::new(
+        ErrorKind::PlanChanged,
+        format!("{} was begun with another input than the one that is read now", partial.display()),
+    )
+    .hint(format!("give the same input to go on, or remove {} to begin anew", partial.display()))
+}
+
+/// What came must be what the source itself counts, where it does.
+fn refuse_missing(prepared: &dyn Prepared, shards: &[ShardOutput]) -> Result<()> {
+    let found: u64 = shards.iter().map(|shard| shard.rows + shard.rejected).sum();
+    match prepared.ledger().live {
+        Some(live) if live != found => {
+            Err(Error::damaged(format!("the source counts {live} records, but {found} were read"))
+                .hint("copy the source again; if the numbers stay, please report it"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_change(source: &dyn Source, before: &SourceIdentity) -> Result<()> {
     let after = source.identity()?;
     match before.changed(&after) {
         None => Ok(()),

@@ -53,15 +53,18 @@ pub fn convert(options: &ConvertOptions, settings: &Settings<'_>) -> Result<Conv
     let opened = open::source(&options.source, &options.open)?;
     let (connector, sink) = open::sink(&options.target, &options.create)?;
     let scratch = settings.scratch()?;
+    // Before it is prepared: what the state of the source is made of must be there at the end as well.
+    let identity = opened.source.identity()?;
     let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
     let negotiated = sink.negotiate(prepared.schema())?;
     refuse_losses(&negotiated, &options.allow_loss)?;
-    let plan = plan_text(&*opened.source, &*prepared, &*sink, connector.name, &options.create, &options.allow_loss)?;
+    let plan = plan_text(&identity, &*prepared, &*sink, connector.name, options)?;
     let run_options = RunOptions {
         engine: settings.engine(),
         max_rejects: options.max_rejects,
         scratch: scratch.path(),
         plan: &plan,
+        identity: &identity,
         allow_inconsistent: options.open.allow_inconsistent,
     };
     let mut report = run(&*opened.source, &*prepared, &*sink, &negotiated, run_options)?;

@@ -156,7 +156,7 @@ fn load(side: &Side<'_>, name: &str, threshold: u128, population: usize, setting
         side.prepared,
         settings.engine(),
         16 << 20,
-        |_| None,
+        |_| Ok(None),
         |split, stop| {
             let (ordinal, mut rows, mut digester) = (split.ordinal, Vec::new(), Digester::default());
             side.each_batch(split, |batch, before| {

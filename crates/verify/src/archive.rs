@@ -160,7 +160,7 @@ fn semantic_faults(side: &Side<'_>, records: u64, engine: EngineOptions<'_>, scr
         side.prepared,
         engine,
         1 << 20,
-        |_| None,
+        |_| Ok(None),
         |split, stop| {
             let (mut found, mut ids, mut digester) = (Vec::new(), Vec::new(), Digester::default());
             let ordinal = split.ordinal;

@@ -99,7 +99,7 @@ pub fn fingerprint(side: &Side<'_>, engine: EngineOptions<'_>) -> Result<SetFing
         side.prepared,
         engine,
         table_bytes,
-        |_| None,
+        |_| Ok(None),
         |split, stop| {
             let (mut set, mut digester) = (SetFingerprint::new(side.schema()), Digester::default());
             let (ordinal, bytes) = (split.ordinal, split.bytes);
