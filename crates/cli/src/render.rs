@@ -9,6 +9,7 @@ use tranship_toolkit::convert::ConvertReport;
 use tranship_toolkit::inspect::InspectReport;
 use tranship_toolkit::migrate::{CollectionReport, MigrateReport, proof_class};
 use tranship_toolkit::plan::PlanReport;
+use tranship_toolkit::recall::RecallReport;
 use tranship_toolkit::verify::VerifyReport;
 use tranship_verify::{ArchiveReport, CompareReport};
 
@@ -287,6 +288,13 @@ fn listed(text: &mut String, mark: &str, count: u64, ids: &[String], what: &str)
     if more > 0 {
         line!(text, "{mark} and {more} more {what}");
     }
+}
+
+/// How well search answers.
+pub fn recalled(report: &RecallReport) -> String {
+    let mut text = String::new();
+    report.lines().iter().for_each(|part| line!(text, "{part}"));
+    text
 }
 
 /// The support matrix.

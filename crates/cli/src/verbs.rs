@@ -283,7 +283,7 @@ fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result
             if json {
                 render::json(&report)?
             } else {
-                render::to_stdout(&(report.lines().join("\n") + "\n"))
+                render::to_stdout(&render::recalled(&report))
             }
             Ok(report.passes)
         }

@@ -24,6 +24,11 @@ use crate::view::BatchView;
 pub const BUCKETS: usize = 4096;
 const MAGIC: &[u8; 8] = b"TSFP\x01\0\0\0";
 
+/// Most components of a fingerprint: every table holds [`BUCKETS`] sums for each of them.
+pub const MAX_COMPONENTS: usize = 1024;
+/// Components besides the vectors.
+const OTHER_COMPONENTS: usize = 4;
+
 /// Count and sum of one component.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
@@ -89,6 +94,16 @@ impl SetFingerprint {
         let components =
             ["record", "id", "document", "metadata"].into_iter().map(str::to_owned).chain(vectors).collect();
         Self::with_components(components)
+    }
+
+    /// Bytes of a table for sets of `schema`; a fault if it has more vectors than a fingerprint has room for.
+    pub fn table_bytes(schema: &CollectionSchema) -> Result<u64, Fault> {
+        let components = OTHER_COMPONENTS + schema.stored_vectors().count();
+        if components > MAX_COMPONENTS {
+            let (found, most) = (components - OTHER_COMPONENTS, MAX_COMPONENTS - OTHER_COMPONENTS);
+            return Err(Fault::Layout { reason: format!("{found} vectors per record, {most} are the most") });
+        }
+        Ok((BUCKETS * components * size_of::<Sum>()) as u64)
     }
 
     fn with_components(components: Vec<String>) -> Self {
@@ -219,7 +234,7 @@ impl SetFingerprint {
             return Err(torn("not a fingerprint file of version 1"));
         }
         let width = reader.u32()? as usize;
-        if width > 1024 {
+        if width > MAX_COMPONENTS {
             return Err(torn("too many components"));
         }
         let mut components = Vec::with_capacity(width);
@@ -359,5 +374,14 @@ mod tests {
         for (name, component) in &summary.components {
             assert!(doc.contains(&component.sum), "component {name} is {}", component.sum);
         }
+    }
+
+    #[test]
+    fn more_vectors_than_a_fingerprint_has_room_for_are_a_fault() {
+        let mut schema = CollectionSchema::new("c");
+        schema.vectors = (0..MAX_COMPONENTS - 4).map(|n| VectorSpec::dense(n.to_string(), 1)).collect();
+        assert!(SetFingerprint::table_bytes(&schema).is_ok());
+        schema.vectors.push(VectorSpec::dense("one more", 1));
+        assert!(SetFingerprint::table_bytes(&schema).is_err());
     }
 }

@@ -86,6 +86,7 @@ fn carry_over(
     options: RunOptions<'_>,
 ) -> Result<RunReport> {
     let identity = options.identity;
+    let memory_bytes = shard_memory_bytes(sink, prepared.schema())?;
     let schema = prepared.schema();
     let total_bytes = (!identity.files.is_empty()).then(|| identity.bytes());
     options.engine.progress.begin("convert", total_bytes);
@@ -109,7 +110,7 @@ fn carry_over(
     execute(
         prepared,
         options.engine,
-        shard_memory_bytes(sink, schema),
+        memory_bytes,
         |split| {
             let known = finished.lock().unwrap_or_else(PoisonError::into_inner).remove(&split.ordinal);
             match known {
@@ -134,6 +135,7 @@ fn carry_over(
         return Err(another_stream(root));
     }
     refuse_missing(prepared, &sums.shards)?;
+    refuse_damage(prepared, &sums.fingerprint)?;
     refuse_duplicates(prepared, &sums.shards, root, options.engine.memory_bytes)?;
     if !options.allow_inconsistent {
         refuse_change(source, identity)?;
@@ -152,8 +154,14 @@ fn carry_over(
 }
 
 /// Memory of a shard on its way: what the sink needs, and the fingerprint tables and ids that are taken along.
-pub fn shard_memory_bytes(sink: &dyn Sink, schema: &CollectionSchema) -> u64 {
-    sink.shard_memory_bytes(schema) + (4 << 20)
+pub fn shard_memory_bytes(sink: &dyn Sink, schema: &CollectionSchema) -> Result<u64> {
+    Ok(sink.shard_memory_bytes(schema) + 2 * table_bytes(schema)? + (4 << 20))
+}
+
+/// Memory of one fingerprint table; more vectors than it has room for are an error of kind limit.
+pub fn table_bytes(schema: &CollectionSchema) -> Result<u64> {
+    SetFingerprint::table_bytes(schema)
+        .map_err(|fault| Error::limit(fault.to_string()).hint("split the vectors into several collections"))
 }
 
 struct Sums {
@@ -225,6 +233,19 @@ fn refuse_missing(prepared: &dyn Prepared, shards: &[ShardOutput]) -> Result<()>
             Err(Error::damaged(format!("the source counts {live} records, but {found} were read"))
                 .hint("copy the source again; if the numbers stay, please report it"))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Parquet pages have no checksums: a flipped bit decodes to another value and shows only here.
+fn refuse_damage(prepared: &dyn Prepared, found: &SetFingerprint) -> Result<()> {
+    let found = found.summary();
+    match prepared.stated_fingerprint() {
+        Some(stated) if stated != found => Err(Error::damaged(format!(
+            "the records have the fingerprint {}, but the source states {}",
+            found.digest, stated.digest
+        ))
+        .hint("`tranship verify` tells which files are damaged; restore them from another copy")),
         _ => Ok(()),
     }
 }

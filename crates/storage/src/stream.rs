@@ -51,11 +51,8 @@ impl Compression {
 
 /// Opens `path` (`-` is standard input) as a decompressed stream.
 pub fn open_stream(path: &Path) -> Result<Box<dyn Read + Send>, StorageError> {
-    let raw: Box<dyn Read + Send> = if path == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(open_regular(path)?)
-    };
+    let raw: Box<dyn Read + Send> =
+        if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(open_regular(path)?) };
     let failed = |e| StorageError::new("read", path, e);
     // A pipe may deliver its first bytes one by one, so the magic is read apart and put back in front.
     let (mut raw, mut head) = (raw, Vec::with_capacity(4));

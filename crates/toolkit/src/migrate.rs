@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tranship_archive::{Archive, Manifest};
+use tranship_collection::VectorKind;
 use tranship_collection::fault::vector_label;
 use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_connector::{CollectionInfo, Error, ErrorKind, Locator, Loss, OpenOptions, Result};
@@ -432,6 +433,12 @@ fn measure_recall(
             found.lines().into_iter().filter(brief).for_each(|line| report.step("recall", line));
             if !found.passes {
                 report.reasons.push("search does not answer the same".to_owned());
+            }
+            let schema = Archive::open(&report.archive)?.schema()?;
+            let dense = schema.stored_vectors().filter(|vector| vector.kind == VectorKind::Dense).count();
+            if dense > 1 {
+                let command = format!("tranship recall {archive} {bundle} --vector NAME");
+                report.notes.push(format!("recall was measured for one of {dense} vectors; for another: {command}"));
             }
             report.recall = Some(found);
         }

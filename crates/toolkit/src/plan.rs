@@ -62,7 +62,7 @@ pub fn plan(options: &PlanOptions, settings: &Settings<'_>) -> Result<PlanReport
             memory = memory.max(prepared.split_memory_bytes(&split));
         }
     }
-    let memory = memory + tranship_pipeline::run::shard_memory_bytes(&*sink, prepared.schema());
+    let memory = memory + tranship_pipeline::run::shard_memory_bytes(&*sink, prepared.schema())?;
     Ok(PlanReport {
         schema: prepared.schema().clone(),
         records: prepared.ledger().live,

@@ -10,7 +10,8 @@ use tranship_collection::digest::Digester;
 use tranship_collection::{BatchView, SetFingerprint, VectorKind, VectorValue};
 use tranship_connector::{Error, Mapping, OpenOptions, Result};
 use tranship_pipeline::execute;
-use tranship_recall::{QueryChoice, RecallReport, VectorSet, VectorSetBuilder};
+pub use tranship_recall::RecallReport;
+use tranship_recall::{QueryChoice, VectorSet, VectorSetBuilder};
 use tranship_verify::{Form, Side, fingerprint};
 
 use crate::open;

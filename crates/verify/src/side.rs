@@ -92,8 +92,8 @@ impl RejectSink for NoRejects {
 
 /// The fingerprint of one side, in one read.
 pub fn fingerprint(side: &Side<'_>, engine: EngineOptions<'_>) -> Result<SetFingerprint> {
+    let table_bytes = tranship_pipeline::run::table_bytes(side.schema())?;
     let mut total = SetFingerprint::new(side.schema());
-    let table_bytes = 1 << 20;
     engine.progress.begin(&format!("read {}", side.label), None);
     execute(
         side.prepared,
