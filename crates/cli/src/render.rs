@@ -233,7 +233,10 @@ fn verified_archive(report: &ArchiveReport) -> String {
             report.records,
             report.fingerprint
         );
-        line!(text, "not proven: {}", report.level.leaves_open());
+        let unread = report.files.saturating_sub(report.files_read);
+        let also =
+            if report.files_read > 0 && unread > 0 { format!("{unread} files were not read; ") } else { String::new() };
+        line!(text, "not proven: {also}{}", report.level.leaves_open());
     } else {
         line!(text, "DAMAGED: {} faults", report.faults.len());
     }
@@ -261,6 +264,7 @@ fn verified_sets(report: &CompareReport) -> String {
     for (component, count) in &report.changed_by_component {
         line!(text, "  {count} records differ in {component}");
     }
+    report.schema_differences.iter().for_each(|difference| line!(text, "! {difference}"));
     match report.equal {
         true => line!(text, "EQUAL: {} records, {}", report.a.records, proof_class(report)),
         false if report.by_fingerprint => line!(

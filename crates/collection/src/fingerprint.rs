@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::digest::{Digest, Digester, RecordDigest};
 use crate::fault::Fault;
-use crate::schema::CollectionSchema;
+use crate::schema::{CollectionSchema, IdKind};
 use crate::view::BatchView;
 
 /// Buckets of a fingerprint.
@@ -111,7 +111,7 @@ impl SetFingerprint {
         SetFingerprint { components, sums }
     }
 
-    /// Digests every row of `view` into the set; `each` sees every record's digests with its row.
+    /// Digests every row of `view` into the set, integer ids only in their one spelling; `each` sees every record's digests with its row.
     pub fn add_batch(
         &mut self,
         view: &BatchView<'_>,
@@ -119,6 +119,9 @@ impl SetFingerprint {
         mut each: impl FnMut(usize, &RecordDigest),
     ) -> Result<(), (usize, Fault)> {
         for row in 0..view.len() {
+            if view.id_kind(row) == IdKind::Integer && !is_canonical_integer(view.id(row)) {
+                return Err((row, Fault::BadInteger { id: view.id(row).to_owned() }));
+            }
             let digest = digester.digest(view, row).map_err(|fault| (row, fault))?;
             self.add(&digest);
             each(row, &digest);
@@ -263,6 +266,15 @@ impl SetFingerprint {
     }
 }
 
+/// True for decimal digits without leading zeros, `-` before them if the number is below zero.
+fn is_canonical_integer(text: &str) -> bool {
+    match text.strip_prefix('-').unwrap_or(text).as_bytes() {
+        [b'0'] => text == "0",
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
 impl fmt::Debug for SetFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.summary().fmt(f)
@@ -301,7 +313,6 @@ mod tests {
 
     use super::*;
     use crate::batch::{BatchBuilder, RowText};
-    use crate::schema::IdKind;
     use crate::vector::VectorSpec;
 
     type Row<'a> = (&'a str, [f32; 2], &'a str, &'a str);
@@ -383,5 +394,31 @@ mod tests {
         assert!(SetFingerprint::table_bytes(&schema).is_ok());
         schema.vectors.push(VectorSpec::dense("one more", 1));
         assert!(SetFingerprint::table_bytes(&schema).is_err());
+    }
+
+    #[test]
+    fn an_integer_id_has_one_spelling() {
+        for (text, canonical) in [
+            ("0", true),
+            ("-7", true),
+            ("123456789012345678901234567890", true),
+            ("-0", false),
+            ("007", false),
+            ("+7", false),
+            ("", false),
+            ("-", false),
+            ("1.0", false),
+            ("\u{2}69", false),
+        ] {
+            let schema =
+                Arc::new(CollectionSchema { ids: crate::schema::IdKinds::Integer, ..CollectionSchema::new("c") });
+            let mut builder = BatchBuilder::new(schema.clone()).unwrap();
+            let row = RowText { id: text, id_kind: IdKind::Integer, namespace: None, document: None, metadata: None };
+            builder.finish_row(row).unwrap();
+            let batch = builder.finish().unwrap();
+            let view = BatchView::new(&batch, &schema).unwrap();
+            let added = SetFingerprint::new(&schema).add_batch(&view, &mut Digester::default(), |_, _| {});
+            assert_eq!(added.is_ok(), canonical, "{text:?}");
+        }
     }
 }

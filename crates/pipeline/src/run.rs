@@ -227,12 +227,14 @@ fn another_stream(partial: &Path) -> Error {
 
 /// What came must be what the source itself counts, where it does.
 fn refuse_missing(prepared: &dyn Prepared, shards: &[ShardOutput]) -> Result<()> {
-    let found: u64 = shards.iter().map(|shard| shard.rows + shard.rejected).sum();
+    let found: u64 = shards.iter().map(|shard| shard.rows).sum();
+    let rejected: u64 = shards.iter().map(|shard| shard.rejected).sum();
     match prepared.ledger().live {
-        Some(live) if live != found => {
-            Err(Error::damaged(format!("the source counts {live} records, but {found} were read"))
-                .hint("copy the source again; if the numbers stay, please report it"))
-        }
+        // Sources tell before or after reading which of their rows are rejects.
+        Some(live) if !(found..=found + rejected).contains(&live) => Err(Error::damaged(format!(
+            "the source counts {live} records, but {found} and {rejected} rejects were read"
+        ))
+        .hint("copy the source again; if the numbers stay, please report it")),
         _ => Ok(()),
     }
 }

@@ -335,7 +335,7 @@ fn to_archive(
 fn tell_nulls(report: &mut CollectionReport, vectors: &[String], nulls: &BTreeMap<String, u64>) {
     let records = report.records;
     let without = |name: &String| nulls.get(name).copied().unwrap_or(0);
-    if records > 0 && !vectors.is_empty() && vectors.iter().all(|name| without(name) == records) {
+    if records > 0 && vectors.iter().all(|name| without(name) == records) {
         report.reasons.push("no record has a vector".to_owned());
         return;
     }
@@ -476,6 +476,6 @@ mod tests {
         assert_eq!(told(&["a", "b"], &[("a", 10), ("b", 10)]).reasons, ["no record has a vector"]);
         assert!(told(&["a", "b"], &[("a", 10)]).reasons.is_empty());
         assert_eq!(told(&[""], &[("", 3)]).notes, ["3 of 10 records have no vector"]);
-        assert!(told(&[], &[]).reasons.is_empty());
+        assert_eq!(told(&[], &[]).reasons, ["no record has a vector"]);
     }
 }

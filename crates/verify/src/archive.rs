@@ -107,6 +107,10 @@ pub fn check(
             report.files_read += 1;
         }
     }
+    if report.files_read == 0 {
+        // A subset may hold no file at all.
+        report.level = Level::L0;
+    }
     if level >= Level::L2 && report.faults.is_empty() && subset.of == 1 {
         report.faults = decode(&archive, level, engine, scratch)?;
     }
