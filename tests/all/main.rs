@@ -10,6 +10,7 @@ mod conformance;
 mod crash;
 mod damage;
 mod determinism;
+mod distrust;
 mod memory;
 mod messages;
 mod migrate;

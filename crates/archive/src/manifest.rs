@@ -2,9 +2,10 @@
 //!
 //! Invariant: the file equals its own canonical serialisation byte for byte (fields in the order of the structs, maps
 //! sorted, two spaces, one line feed at the end), and `digest` is the SHA-256 of that text with an empty `digest`.
-//! Any other text is damage.
+//! Any other text is damage, and so is a listed path that leaves the archive.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 use tranship_collection::fingerprint::FingerprintSummary;
@@ -128,6 +129,10 @@ impl Manifest {
                 "the manifest was changed: it does not equal its own canonical text and digest",
             ));
         }
+        let outside = manifest.all_files().find(|(path, ..)| !is_inside(path));
+        if let Some((path, ..)) = outside {
+            return Err(Error::damaged(format!("the manifest lists {path:?}, which is no place within the archive")));
+        }
         Ok(manifest)
     }
 
@@ -141,5 +146,38 @@ impl Manifest {
         let text =
             serde_json::to_string_pretty(self).map_err(|e| Error::bug("cannot write the manifest").caused_by(e))?;
         Ok(text + "\n")
+    }
+}
+
+/// True for a plain path downwards.
+fn is_inside(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_manifest_cannot_list_files_outside_the_archive() {
+        for (path, fits) in [("data/x", true), ("../x", false), ("/etc/passwd", false), ("data/../../x", false)] {
+            let fingerprint = FingerprintSummary { digest: String::new(), records: 0, components: BTreeMap::new() };
+            let manifest = Manifest {
+                format: "tranship archive".to_owned(),
+                version: VERSION,
+                digest: String::new(),
+                collection: "c".to_owned(),
+                records: 0,
+                rejected: 0,
+                null_vectors: BTreeMap::new(),
+                fingerprint,
+                parts: Vec::new(),
+                files: vec![FileEntry { path: path.to_owned(), bytes: 0, sha256: String::new() }],
+                losses: Vec::new(),
+                source: Origin { files: Vec::new(), ledger: RowLedger::default() },
+            };
+            let parsed = Manifest::parse(&manifest.sealed().unwrap());
+            assert_eq!(parsed.is_ok(), fits, "{path}: {parsed:?}");
+        }
     }
 }

@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 
 use tranship_collection::{CollectionSchema, SetFingerprint};
 use tranship_connector::{Error, Result};
+use tranship_storage::durable::sha256_bytes;
 use tranship_storage::{StorageError, sha256_file};
 
 use crate::manifest::{MANIFEST, Manifest};
+
+const COLLECTION: &str = "data/collection.json";
 
 /// An archive whose manifest is whole.
 #[derive(Debug, Clone)]
@@ -47,10 +50,16 @@ impl Archive {
         &self.manifest
     }
 
-    /// The collection schema.
+    /// The collection schema, after its file's SHA-256.
     pub fn schema(&self) -> Result<CollectionSchema> {
-        let file = self.path.join("data/collection.json");
+        let file = self.path.join(COLLECTION);
         let bytes = fs::read(&file).map_err(|e| StorageError::new("read", &file, e))?;
+        let sha256 = sha256_bytes(&bytes);
+        if !self.manifest.all_files().any(|(path, _, listed)| path == COLLECTION && listed == sha256) {
+            return Err(Error::damaged("the collection schema does not have the SHA-256 of the manifest")
+                .with("file", file.display())
+                .hint("restore the archive from another copy"));
+        }
         serde_json::from_slice(&bytes).map_err(|e| {
             Error::damaged("the collection schema is not readable").with("file", file.display()).caused_by(e)
         })

@@ -1,11 +1,13 @@
 //! Reads an archive like any other source: splits are ranges of row groups of its parts.
 //!
-//! Invariant: only files that the manifest lists are read, and a part must hold as many rows as the manifest says.
+//! Invariant: only files that the manifest lists are read, a part must hold as many rows as the manifest says, and
+//! whoever reads all of them can tell by the stated fingerprint whether a value has changed since they were written.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tranship_collection::CollectionSchema;
+use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_connector::{
     Batches, CollectionInfo, Count, Error, Locator, OpenOptions, PrepareContext, Prepared, RejectSink, Result,
     RowLedger, Source, Split, Splits,
@@ -115,6 +117,10 @@ impl Prepared for PreparedArchive<'_> {
     fn ledger(&self) -> RowLedger {
         let records = self.source.archive.manifest().records;
         RowLedger { raw: Some(records), live: Some(records), ..RowLedger::default() }
+    }
+
+    fn stated_fingerprint(&self) -> Option<FingerprintSummary> {
+        Some(self.source.archive.manifest().fingerprint.clone())
     }
 
     fn splits(&self) -> Result<Splits<'_>> {

@@ -102,7 +102,7 @@ impl Progress for Shown {
         let Some(Ok(mut next)) = self.plain.as_ref().map(Mutex::try_lock) else { return };
         if Instant::now() >= *next {
             *next = Instant::now() + PLAIN_EVERY;
-            eprintln!("{}", self.line());
+            crate::render::to_stderr(&format!("{}\n", self.line()));
         }
     }
 }

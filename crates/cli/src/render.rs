@@ -9,14 +9,26 @@ use tranship_toolkit::convert::ConvertReport;
 use tranship_toolkit::inspect::InspectReport;
 use tranship_toolkit::migrate::{CollectionReport, MigrateReport, proof_class};
 use tranship_toolkit::plan::PlanReport;
+use tranship_toolkit::recall::RecallReport;
 use tranship_toolkit::verify::VerifyReport;
 use tranship_verify::{ArchiveReport, CompareReport};
 
 /// Appends one formatted line.
 macro_rules! line {
     ($text:expr, $($part:tt)*) => {
-        $text.push_str(&(format!($($part)*) + "\n"))
+        $text.push_str(&(on_one_line(&format!($($part)*)) + "\n"))
     };
+}
+
+/// The text with control and direction characters escaped: ids and names come from strangers, and must neither begin a
+/// line of their own nor command the terminal.
+fn on_one_line(text: &str) -> String {
+    let hostile = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if hostile(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
 }
 
 /// Prints text; a closed pipe ends the process with success.
@@ -27,9 +39,9 @@ pub fn to_stdout(text: &str) {
     }
 }
 
-/// Prints talk.
+/// Prints talk. Nobody listening is no reason to fail: `eprint!` would panic.
 pub fn to_stderr(text: &str) {
-    eprint!("{text}");
+    let _heard = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Prints one JSON document.
@@ -48,13 +60,15 @@ pub fn error(error: &Error, json: bool) {
         let document = serde_json::json!({
             "error": { "code": error.kind().code(), "message": error.message(), "context": context, "text": error.to_string(), "next": error.next_step() }
         });
-        eprintln!("{document}");
+        to_stderr(&format!("{document}\n"));
         return;
     }
-    eprintln!("error[{}]: {error}", error.kind().code());
+    let mut text = String::new();
+    line!(text, "error[{}]: {error}", error.kind().code());
     if let Some(next) = error.next_step() {
-        eprintln!("  next: {next}");
+        line!(text, "  next: {next}");
     }
+    to_stderr(&text);
 }
 
 /// True if the error is only that nobody reads our output any more.
@@ -71,7 +85,8 @@ pub fn is_broken_pipe(error: &Error) -> bool {
 
 /// One collection's migration.
 pub fn migrated(report: &CollectionReport) -> String {
-    let mut text = format!("{}\n", report.collection);
+    let mut text = String::new();
+    line!(text, "{}", report.collection);
     for step in &report.steps {
         line!(text, "  {:<8} {}", step.name, step.outcome);
     }
@@ -116,7 +131,8 @@ fn grade(grade: Grade) -> &'static str {
 
 /// What a source is.
 pub fn inspected(report: &InspectReport) -> String {
-    let mut text = format!("{} ({})\n", report.source, report.connector);
+    let mut text = String::new();
+    line!(text, "{} ({})", report.source, report.connector);
     for collection in &report.collections {
         let info = &collection.info;
         line!(text, "{}", info.name);
@@ -156,7 +172,8 @@ pub fn inspected(report: &InspectReport) -> String {
 /// What a conversion would do.
 pub fn planned(report: &PlanReport) -> String {
     let shown = |count: Option<u64>| count.map_or("unknown".to_owned(), |count| count.to_string());
-    let mut text = format!("{}\n", report.schema.name);
+    let mut text = String::new();
+    line!(text, "{}", report.schema.name);
     line!(text, "  records  {}", shown(report.records));
     line!(text, "  source   {} bytes in {} splits", report.source_bytes, shown(report.splits));
     line!(text, "  memory   {} MiB per split, {} at once", report.memory_per_split_bytes >> 20, report.parallel_splits);
@@ -174,8 +191,10 @@ pub fn planned(report: &PlanReport) -> String {
 
 /// What a conversion did.
 pub fn converted(report: &ConvertReport) -> String {
-    let mut text = format!(
-        "{}: {} records, {} rejected, {} splits ({} resumed), digest {} -> {}\n",
+    let mut text = String::new();
+    line!(
+        text,
+        "{}: {} records, {} rejected, {} splits ({} resumed), digest {} -> {}",
         report.collection,
         report.run.records,
         report.run.rejected,
@@ -214,7 +233,10 @@ fn verified_archive(report: &ArchiveReport) -> String {
             report.records,
             report.fingerprint
         );
-        line!(text, "not proven: {}", report.level.leaves_open());
+        let unread = report.files.saturating_sub(report.files_read);
+        let also =
+            if report.files_read > 0 && unread > 0 { format!("{unread} files were not read; ") } else { String::new() };
+        line!(text, "not proven: {also}{}", report.level.leaves_open());
     } else {
         line!(text, "DAMAGED: {} faults", report.faults.len());
     }
@@ -242,6 +264,7 @@ fn verified_sets(report: &CompareReport) -> String {
     for (component, count) in &report.changed_by_component {
         line!(text, "  {count} records differ in {component}");
     }
+    report.schema_differences.iter().for_each(|difference| line!(text, "! {difference}"));
     match report.equal {
         true => line!(text, "EQUAL: {} records, {}", report.a.records, proof_class(report)),
         false if report.by_fingerprint => line!(
@@ -271,6 +294,13 @@ fn listed(text: &mut String, mark: &str, count: u64, ids: &[String], what: &str)
     }
 }
 
+/// How well search answers.
+pub fn recalled(report: &RecallReport) -> String {
+    let mut text = String::new();
+    report.lines().iter().for_each(|part| line!(text, "{part}"));
+    text
+}
+
 /// The support matrix.
 pub fn connectors(rows: &[ConnectorRow]) -> String {
     let mut text = String::new();
@@ -291,4 +321,16 @@ pub fn connectors(rows: &[ConnectorRow]) -> String {
             .for_each(|(name, value)| line!(text, "  {name:<9} {value}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_wrote_neither_breaks_lines_nor_commands_the_terminal() {
+        let mut text = String::new();
+        listed(&mut text, "-", 1, &["a\u{1b}]0;title\u{7}\nEQUAL: 5 records\u{202e}é".to_owned()], "only in A");
+        assert_eq!(text, "- a\\u{1b}]0;title\\u{7}\\nEQUAL: 5 records\\u{202e}é only in A\n");
+    }
 }

@@ -50,7 +50,7 @@ fn cancel_on_interrupt() -> Result<()> {
             std::process::exit(130);
         }
         CANCEL.store(true, Ordering::Relaxed);
-        eprintln!("stopping; finished parts are kept (press Ctrl-C again to stop at once)");
+        render::to_stderr("stopping; finished parts are kept (press Ctrl-C again to stop at once)\n");
     };
     ctrlc::set_handler(handler).map_err(|e| Error::bug("cannot listen for Ctrl-C").caused_by(e))
 }
@@ -225,12 +225,12 @@ fn keep_rejects(target: &str, rejects: &[Reject]) -> Result<()> {
     }
     let path = Path::new(target.split_once(':').map_or(target, |(_, path)| path));
     if path == Path::new("-") {
-        eprint!("{}", String::from_utf8_lossy(&lines));
+        render::to_stderr(&String::from_utf8_lossy(&lines));
         return Ok(());
     }
     let file = with_suffix(path, ".rejects.jsonl");
     write_whole(&file, &lines)?;
-    eprintln!("rejects: {}", file.display());
+    render::to_stderr(&format!("rejects: {}\n", file.display()));
     Ok(())
 }
 
@@ -283,7 +283,7 @@ fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result
             if json {
                 render::json(&report)?
             } else {
-                render::to_stdout(&(report.lines().join("\n") + "\n"))
+                render::to_stdout(&render::recalled(&report))
             }
             Ok(report.passes)
         }

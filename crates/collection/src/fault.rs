@@ -34,6 +34,11 @@ pub enum Fault {
         /// What is wrong.
         reason: String,
     },
+    /// An id of kind integer is not the canonical text of one.
+    BadInteger {
+        /// The id.
+        id: String,
+    },
     /// The JSON text of the metadata is not acceptable.
     BadJson {
         /// What is wrong.
@@ -55,6 +60,7 @@ impl fmt::Display for Fault {
             Fault::NonFinite { vector } => write!(f, "{}: NaN or infinity", vector_label(vector)),
             Fault::UnknownVector { vector } => write!(f, "{}: the schema has no such vector", vector_label(vector)),
             Fault::BadSparse { vector, reason } => write!(f, "{}: {reason}", vector_label(vector)),
+            Fault::BadInteger { id } => write!(f, "the id {id:?} is said to be an integer"),
             Fault::BadJson { reason } => write!(f, "metadata: {reason}"),
             Fault::Layout { reason } => write!(f, "batch layout: {reason}"),
         }

@@ -17,12 +17,17 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::digest::{Digest, Digester, RecordDigest};
 use crate::fault::Fault;
-use crate::schema::CollectionSchema;
+use crate::schema::{CollectionSchema, IdKind};
 use crate::view::BatchView;
 
 /// Buckets of a fingerprint.
 pub const BUCKETS: usize = 4096;
 const MAGIC: &[u8; 8] = b"TSFP\x01\0\0\0";
+
+/// Most components of a fingerprint: every table holds [`BUCKETS`] sums for each of them.
+pub const MAX_COMPONENTS: usize = 1024;
+/// Components besides the vectors.
+const OTHER_COMPONENTS: usize = 4;
 
 /// Count and sum of one component.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,12 +96,22 @@ impl SetFingerprint {
         Self::with_components(components)
     }
 
+    /// Bytes of a table for sets of `schema`; a fault if it has more vectors than a fingerprint has room for.
+    pub fn table_bytes(schema: &CollectionSchema) -> Result<u64, Fault> {
+        let components = OTHER_COMPONENTS + schema.stored_vectors().count();
+        if components > MAX_COMPONENTS {
+            let (found, most) = (components - OTHER_COMPONENTS, MAX_COMPONENTS - OTHER_COMPONENTS);
+            return Err(Fault::Layout { reason: format!("{found} vectors per record, {most} are the most") });
+        }
+        Ok((BUCKETS * components * size_of::<Sum>()) as u64)
+    }
+
     fn with_components(components: Vec<String>) -> Self {
         let sums = vec![Sum::default(); BUCKETS * components.len()];
         SetFingerprint { components, sums }
     }
 
-    /// Digests every row of `view` into the set; `each` sees every record's digests with its row.
+    /// Digests every row of `view` into the set, integer ids only in their one spelling; `each` sees every record's digests with its row.
     pub fn add_batch(
         &mut self,
         view: &BatchView<'_>,
@@ -104,6 +119,9 @@ impl SetFingerprint {
         mut each: impl FnMut(usize, &RecordDigest),
     ) -> Result<(), (usize, Fault)> {
         for row in 0..view.len() {
+            if view.id_kind(row) == IdKind::Integer && !is_canonical_integer(view.id(row)) {
+                return Err((row, Fault::BadInteger { id: view.id(row).to_owned() }));
+            }
             let digest = digester.digest(view, row).map_err(|fault| (row, fault))?;
             self.add(&digest);
             each(row, &digest);
@@ -219,7 +237,7 @@ impl SetFingerprint {
             return Err(torn("not a fingerprint file of version 1"));
         }
         let width = reader.u32()? as usize;
-        if width > 1024 {
+        if width > MAX_COMPONENTS {
             return Err(torn("too many components"));
         }
         let mut components = Vec::with_capacity(width);
@@ -245,6 +263,15 @@ impl SetFingerprint {
             return Err(torn("bytes after the last bucket"));
         }
         Ok(set)
+    }
+}
+
+/// True for decimal digits without leading zeros, `-` before them if the number is below zero.
+fn is_canonical_integer(text: &str) -> bool {
+    match text.strip_prefix('-').unwrap_or(text).as_bytes() {
+        [b'0'] => text == "0",
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
     }
 }
 
@@ -286,7 +313,6 @@ mod tests {
 
     use super::*;
     use crate::batch::{BatchBuilder, RowText};
-    use crate::schema::IdKind;
     use crate::vector::VectorSpec;
 
     type Row<'a> = (&'a str, [f32; 2], &'a str, &'a str);
@@ -358,6 +384,41 @@ mod tests {
         assert!(doc.contains(&summary.digest), "digest is {}", summary.digest);
         for (name, component) in &summary.components {
             assert!(doc.contains(&component.sum), "component {name} is {}", component.sum);
+        }
+    }
+
+    #[test]
+    fn more_vectors_than_a_fingerprint_has_room_for_are_a_fault() {
+        let mut schema = CollectionSchema::new("c");
+        schema.vectors = (0..MAX_COMPONENTS - 4).map(|n| VectorSpec::dense(n.to_string(), 1)).collect();
+        assert!(SetFingerprint::table_bytes(&schema).is_ok());
+        schema.vectors.push(VectorSpec::dense("one more", 1));
+        assert!(SetFingerprint::table_bytes(&schema).is_err());
+    }
+
+    #[test]
+    fn an_integer_id_has_one_spelling() {
+        for (text, canonical) in [
+            ("0", true),
+            ("-7", true),
+            ("123456789012345678901234567890", true),
+            ("-0", false),
+            ("007", false),
+            ("+7", false),
+            ("", false),
+            ("-", false),
+            ("1.0", false),
+            ("\u{2}69", false),
+        ] {
+            let schema =
+                Arc::new(CollectionSchema { ids: crate::schema::IdKinds::Integer, ..CollectionSchema::new("c") });
+            let mut builder = BatchBuilder::new(schema.clone()).unwrap();
+            let row = RowText { id: text, id_kind: IdKind::Integer, namespace: None, document: None, metadata: None };
+            builder.finish_row(row).unwrap();
+            let batch = builder.finish().unwrap();
+            let view = BatchView::new(&batch, &schema).unwrap();
+            let added = SetFingerprint::new(&schema).add_batch(&view, &mut Digester::default(), |_, _| {});
+            assert_eq!(added.is_ok(), canonical, "{text:?}");
         }
     }
 }

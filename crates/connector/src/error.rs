@@ -231,6 +231,7 @@ fn hint_for(kind: ErrorKind, error: &StorageError) -> Option<String> {
         (ErrorKind::DiskFull, _) => "free some space and run the same command again: finished parts are kept",
         (_, io::ErrorKind::NotFound) => "check the path",
         (_, io::ErrorKind::PermissionDenied) => "check the permissions of the file and its folders",
+        (_, io::ErrorKind::NotSeekable) => "give a stream through standard input, as in jsonl:-, or save it to a file",
         (_, io::ErrorKind::ResourceBusy) => "wait for the other run to end, or write to another output",
         _ => return None,
     };

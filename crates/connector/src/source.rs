@@ -5,6 +5,7 @@ use std::path::Path;
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use tranship_collection::CollectionSchema;
+use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_storage::SourceIdentity;
 
 use crate::error::Result;
@@ -40,6 +41,11 @@ pub trait Prepared: Send + Sync {
 
     /// How the raw rows of the source add up.
     fn ledger(&self) -> RowLedger;
+
+    /// The fingerprint that the source itself states: whoever reads all of it must come to the same.
+    fn stated_fingerprint(&self) -> Option<FingerprintSummary> {
+        None
+    }
 
     /// Things worth telling that are no error: an unclean directory, a lagging segment.
     fn notes(&self) -> Vec<String> {

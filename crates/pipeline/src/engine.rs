@@ -57,13 +57,13 @@ struct Done<T> {
 
 /// Runs `task` for every split of `prepared` and `commit` for every result in split order.
 ///
-/// `reuse` may answer for a split that was finished before. `shard_bytes` is what a task needs besides the split's own
+/// `reuse` may answer for a split that was finished before, or refuse it. `shard_bytes` is what a task needs besides the split's own
 /// memory; a split that does not fit the budget is an error of kind limit naming the memory that would do.
 pub fn execute<T: Send>(
     prepared: &dyn Prepared,
     options: EngineOptions<'_>,
     shard_bytes: u64,
-    reuse: impl Fn(&Split) -> Option<T> + Sync,
+    reuse: impl Fn(&Split) -> Result<Option<T>> + Sync,
     task: impl Fn(Split, &Stop<'_>) -> Result<T> + Sync,
     mut commit: impl FnMut(T) -> Result<()>,
 ) -> Result<()> {
@@ -84,7 +84,7 @@ pub fn execute<T: Send>(
                     if options.cancel.load(Ordering::Relaxed) {
                         return Err(interrupted());
                     }
-                    if let Some(result) = reuse(&split) {
+                    if let Some(result) = reuse(&split)? {
                         options.progress.advance(0, split.bytes);
                         hand_over(&sender, Done { ordinal: split.ordinal, credits: 0, result: Ok(result) });
                         continue;
@@ -138,9 +138,12 @@ fn commit_in_order<T>(
             next += 1;
         }
     }
-    // Splits behind a gap are lost only if the split in the gap failed before it was spawned.
-    match waiting.into_values().find_map(|done| done.result.err()) {
-        Some(error) => Err(error),
+    // Splits wait behind a gap only if the source numbers them wrongly: they must not be passed over.
+    match waiting.pop_first() {
+        Some((ordinal, done)) => {
+            done.result?;
+            Err(Error::bug(format!("split {ordinal} came, but not split {next}")))
+        }
         None => Ok(()),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use tranship_collection::fingerprint::FingerprintSummary;
@@ -13,6 +13,7 @@ use tranship_collection::{BatchView, CollectionSchema, SetFingerprint};
 use tranship_connector::{
     Error, ErrorKind, Mapping, Negotiated, Prepared, Reject, RejectSink, Result, ShardOutput, Sink, Source, Totals,
 };
+use tranship_storage::SourceIdentity;
 
 use crate::duplicates::{self, Duplicate, Place};
 use crate::engine::{EngineOptions, execute, interrupted};
@@ -35,6 +36,8 @@ pub struct RunOptions<'a> {
     pub plan: &'a str,
     /// True if the source's files hold as many bytes as its splits: they are not compressed.
     pub sized: bool,
+    /// Who the source was before it was prepared.
+    pub identity: &'a SourceIdentity,
     /// Go on although the source changed while it was read.
     pub allow_inconsistent: bool,
 }
@@ -84,7 +87,8 @@ fn carry_over(
     negotiated: &Negotiated,
     options: RunOptions<'_>,
 ) -> Result<RunReport> {
-    let identity = source.identity()?;
+    let identity = options.identity;
+    let memory_bytes = shard_memory_bytes(sink, prepared.schema())?;
     let schema = prepared.schema();
     let total_bytes = (options.sized && !identity.files.is_empty()).then(|| identity.bytes());
     options.engine.progress.begin("convert", total_bytes);
@@ -108,13 +112,14 @@ fn carry_over(
     execute(
         prepared,
         options.engine,
-        shard_memory_bytes(sink, schema),
+        memory_bytes,
         |split| {
-            let known = finished.lock().ok()?.remove(&split.ordinal)?;
-            (known.split_digest == split.digest)
-                .then(|| context.take_up(known).ok())
-                .flatten()
-                .map(|shard| (shard, true))
+            let known = finished.lock().unwrap_or_else(PoisonError::into_inner).remove(&split.ordinal);
+            match known {
+                Some(shard) if shard.split_digest != split.digest => Err(another_stream(root)),
+                Some(shard) => Ok(context.take_up(shard).ok().map(|shard| (shard, true))),
+                None => Ok(None),
+            }
         },
         |split, stop| context.carry(split, stop).map(|shard| (shard, false)),
         |(mut shard, resumed)| {
@@ -128,9 +133,14 @@ fn carry_over(
     if options.engine.cancel.load(std::sync::atomic::Ordering::Relaxed) {
         return Err(interrupted());
     }
+    if !finished.into_inner().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        return Err(another_stream(root));
+    }
+    refuse_missing(prepared, &sums.shards)?;
+    refuse_damage(prepared, &sums.fingerprint)?;
     refuse_duplicates(prepared, &sums.shards, root, options.engine.memory_bytes)?;
     if !options.allow_inconsistent {
-        refuse_change(source, &identity)?;
+        refuse_change(source, identity)?;
     }
     sink.commit(&Totals {
         schema,
@@ -139,15 +149,21 @@ fn carry_over(
         expected: sums.expected.as_ref(),
         losses: &negotiated.losses,
         mapping: negotiated.mapping.as_ref(),
-        identity: &identity,
+        identity,
         ledger: prepared.ledger(),
     })?;
     Ok(sums.report(workdir.is_none()))
 }
 
 /// Memory of a shard on its way: what the sink needs, and the fingerprint tables and ids that are taken along.
-pub fn shard_memory_bytes(sink: &dyn Sink, schema: &CollectionSchema) -> u64 {
-    sink.shard_memory_bytes(schema) + (4 << 20)
+pub fn shard_memory_bytes(sink: &dyn Sink, schema: &CollectionSchema) -> Result<u64> {
+    Ok(sink.shard_memory_bytes(schema) + 2 * table_bytes(schema)? + (4 << 20))
+}
+
+/// Memory of one fingerprint table; more vectors than it has room for are an error of kind limit.
+pub fn table_bytes(schema: &CollectionSchema) -> Result<u64> {
+    SetFingerprint::table_bytes(schema)
+        .map_err(|fault| Error::limit(fault.to_string()).hint("split the vectors into several collections"))
 }
 
 struct Sums {
@@ -202,7 +218,43 @@ impl Sums {
     }
 }
 
-fn refuse_change(source: &dyn Source, before: &tranship_storage::SourceIdentity) -> Result<()> {
+/// A stream has no identity before it is read: that it is another one shows in its splits.
+fn another_stream(partial: &Path) -> Error {
+    Error::new(
+        ErrorKind::PlanChanged,
+        format!("{} was begun with another input than the one that is read now", partial.display()),
+    )
+    .hint(format!("give the same input to go on, or remove {} to begin anew", partial.display()))
+}
+
+/// What came must be what the source itself counts, where it does.
+fn refuse_missing(prepared: &dyn Prepared, shards: &[ShardOutput]) -> Result<()> {
+    let found: u64 = shards.iter().map(|shard| shard.rows).sum();
+    let rejected: u64 = shards.iter().map(|shard| shard.rejected).sum();
+    match prepared.ledger().live {
+        // Sources tell before or after reading which of their rows are rejects.
+        Some(live) if !(found..=found + rejected).contains(&live) => Err(Error::damaged(format!(
+            "the source counts {live} records, but {found} and {rejected} rejects were read"
+        ))
+        .hint("copy the source again; if the numbers stay, please report it")),
+        _ => Ok(()),
+    }
+}
+
+/// Parquet pages have no checksums: a flipped bit decodes to another value and shows only here.
+fn refuse_damage(prepared: &dyn Prepared, found: &SetFingerprint) -> Result<()> {
+    let found = found.summary();
+    match prepared.stated_fingerprint() {
+        Some(stated) if stated != found => Err(Error::damaged(format!(
+            "the records have the fingerprint {}, but the source states {}",
+            found.digest, stated.digest
+        ))
+        .hint("`tranship verify` tells which files are damaged; restore them from another copy")),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_change(source: &dyn Source, before: &SourceIdentity) -> Result<()> {
     let after = source.identity()?;
     match before.changed(&after) {
         None => Ok(()),

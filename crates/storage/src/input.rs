@@ -21,11 +21,8 @@ pub struct InputFile {
 impl InputFile {
     /// Opens a regular file for reading.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
-        let file = File::open(path).map_err(|e| StorageError::new("open", path, e))?;
+        let file = open_regular(path)?;
         let metadata = file.metadata().map_err(|e| StorageError::new("inspect", path, e))?;
-        if metadata.is_dir() {
-            return Err(StorageError::new("read", path, io::Error::from(io::ErrorKind::IsADirectory)));
-        }
         Ok(InputFile { path: path.to_owned(), file, len: metadata.len() })
     }
 
@@ -70,6 +67,20 @@ impl InputFile {
     }
 }
 
+/// Opens a file that has a size and can be read again. A pipe has neither: it would pass for an empty file.
+pub(crate) fn open_regular(path: &Path) -> Result<File, StorageError> {
+    // Asked before opening, because opening a pipe waits for its writer.
+    let metadata = std::fs::metadata(path).map_err(|e| StorageError::new("open", path, e))?;
+    if metadata.is_dir() {
+        return Err(StorageError::new("read", path, io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    if !metadata.is_file() {
+        let why = io::Error::new(io::ErrorKind::NotSeekable, "it is a pipe or a device, not a regular file");
+        return Err(StorageError::new("read", path, why));
+    }
+    File::open(path).map_err(|e| StorageError::new("open", path, e))
+}
+
 /// `Read` over a byte range of an [`InputFile`].
 #[derive(Debug)]
 pub struct RangeReader<'a> {
@@ -89,5 +100,17 @@ impl io::Read for RangeReader<'_> {
         }
         self.position += count as u64;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_or_device_is_refused_and_not_taken_for_an_empty_file() {
+        for path in ["/dev/null", "/dev/zero"] {
+            assert_eq!(InputFile::open(Path::new(path)).unwrap_err().source.kind(), io::ErrorKind::NotSeekable);
+        }
     }
 }

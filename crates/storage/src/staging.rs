@@ -9,6 +9,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::durable::{DurableFile, sync_dir};
@@ -162,13 +163,20 @@ pub(crate) fn lock(path: &Path) -> Result<File, StorageError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
     let file = file.map_err(|e| StorageError::new("create", path, e))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        // The holder before removes its lock file: one that has lost its name protects nothing.
+        Ok(()) if still_named(&file, path) => Ok(file),
+        Ok(()) => lock(path),
         Err(TryLockError::WouldBlock) => {
             let busy = io::Error::new(io::ErrorKind::ResourceBusy, "another tranship is writing this output");
             Err(StorageError::new("lock", path, busy))
         }
         Err(TryLockError::Error(e)) => Err(StorageError::new("lock", path, e)),
     }
+}
+
+fn still_named(file: &File, path: &Path) -> bool {
+    let inode = |metadata: io::Result<fs::Metadata>| metadata.map(|m| (m.dev(), m.ino())).ok();
+    inode(file.metadata()) == inode(fs::metadata(path))
 }
 
 fn rename_if_present(from: &Path, to: &Path) -> Result<(), StorageError> {

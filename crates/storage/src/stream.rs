@@ -4,11 +4,11 @@
 //! reader, never an early end. zstd and gzip inputs may consist of several frames or members; what [`Compressor`] makes
 //! are whole frames and members, so that outputs can be put one after another.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use crate::error::StorageError;
+use crate::input::open_regular;
 
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Compression {
     /// The compression of a file; `None` for an empty or unreadable head.
     pub fn of_file(path: &Path) -> Result<Self, StorageError> {
         let mut head = Vec::with_capacity(4);
-        let file = File::open(path).map_err(|e| StorageError::new("open", path, e))?;
+        let file = open_regular(path)?;
         file.take(4).read_to_end(&mut head).map_err(|e| StorageError::new("read", path, e))?;
         Ok(Compression::of(&head))
     }
@@ -51,11 +51,8 @@ impl Compression {
 
 /// Opens `path` (`-` is standard input) as a decompressed stream.
 pub fn open_stream(path: &Path) -> Result<Box<dyn Read + Send>, StorageError> {
-    let raw: Box<dyn Read + Send> = if path == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(path).map_err(|e| StorageError::new("open", path, e))?)
-    };
+    let raw: Box<dyn Read + Send> =
+        if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(open_regular(path)?) };
     let failed = |e| StorageError::new("read", path, e);
     // A pipe may deliver its first bytes one by one, so the magic is read apart and put back in front.
     let (mut raw, mut head) = (raw, Vec::with_capacity(4));

@@ -20,6 +20,7 @@ pub fn engine(threads: usize, memory_bytes: u64) -> EngineOptions<'static> {
 pub fn write(source: &dyn Source, locator: &str, engine: EngineOptions<'_>, max_rejects: u64) -> Result<RunReport> {
     let scratch = tempfile::tempdir().expect("a directory for temporary files");
     let (_, sink) = open::sink(locator, &CreateOptions::default())?;
+    let identity = source.identity()?;
     let prepared = source.prepare(&context(scratch.path()))?;
     let negotiated = sink.negotiate(prepared.schema())?;
     let options = RunOptions {
@@ -28,6 +29,7 @@ pub fn write(source: &dyn Source, locator: &str, engine: EngineOptions<'_>, max_
         scratch: scratch.path(),
         plan: "test",
         sized: true,
+        identity: &identity,
         allow_inconsistent: false,
     };
     run(source, &*prepared, &*sink, &negotiated, options)

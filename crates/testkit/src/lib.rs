@@ -11,6 +11,6 @@ pub mod fixtures;
 pub mod generate;
 pub mod memory;
 
-pub use binary::Tranship;
+pub use binary::{Ran, Tranship};
 pub use generate::{Generator, Random};
 pub use memory::MemorySource;

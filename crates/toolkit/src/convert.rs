@@ -1,11 +1,13 @@
 //! Moves one collection from a source to a target.
 
 use serde::Serialize;
-use tranship_connector::{CreateOptions, Loss, OpenOptions, Reject, Result, RowLedger};
+use tranship_connector::{CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, RowLedger};
 use tranship_pipeline::{RunOptions, RunReport, run};
+use tranship_storage::staging::with_suffix;
 
 use crate::open;
 use crate::plan::{plan_text, refuse_losses};
+use crate::providers::registry;
 use crate::settings::Settings;
 
 /// What to move where.
@@ -50,19 +52,23 @@ pub struct ConvertReport {
 
 /// Moves one collection.
 pub fn convert(options: &ConvertOptions, settings: &Settings<'_>) -> Result<ConvertReport> {
+    refuse_own_work_file(options)?;
     let opened = open::source(&options.source, &options.open)?;
     let (connector, sink) = open::sink(&options.target, &options.create)?;
     let scratch = settings.scratch()?;
+    // Before it is prepared: what the state of the source is made of must be there at the end as well.
+    let identity = opened.source.identity()?;
     let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
     let negotiated = sink.negotiate(prepared.schema())?;
     refuse_losses(&negotiated, &options.allow_loss)?;
-    let plan = plan_text(&*opened.source, &*prepared, &*sink, connector.name, &options.create, &options.allow_loss)?;
+    let plan = plan_text(&identity, &*prepared, &*sink, connector.name, options)?;
     let run_options = RunOptions {
         engine: settings.engine(),
         max_rejects: options.max_rejects,
         scratch: scratch.path(),
         plan: &plan,
         sized: !opened.compressed,
+        identity: &identity,
         allow_inconsistent: options.open.allow_inconsistent,
     };
     let mut report = run(&*opened.source, &*prepared, &*sink, &negotiated, run_options)?;
@@ -76,4 +82,17 @@ pub fn convert(options: &ConvertOptions, settings: &Settings<'_>) -> Result<Conv
         rejects: std::mem::take(&mut report.rejects),
         run: report,
     })
+}
+
+/// A leftover of the target's own name would be written anew while it is read.
+fn refuse_own_work_file(options: &ConvertOptions) -> Result<()> {
+    let path = |text: &str| Locator::parse(text, &registry()).path;
+    let (source, partial) = (path(&options.source), with_suffix(&path(&options.target), ".partial"));
+    match (source.canonicalize(), partial.canonicalize()) {
+        (Ok(source), Ok(work)) if source == work => {
+            Err(Error::usage(format!("{} is where the output would be made", partial.display()))
+                .hint("move it to another name first, or choose another output name"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a metric that the source declares itself is never replaced.
 
+use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_collection::{CollectionSchema, Metric};
 use tranship_connector::{
     Batches, Error, PrepareContext, Prepared, RejectSink, Result, RowLedger, Source, Split, Splits,
@@ -58,6 +59,10 @@ impl Prepared for DeclaredPrepared<'_> {
 
     fn ledger(&self) -> RowLedger {
         self.prepared.ledger()
+    }
+
+    fn stated_fingerprint(&self) -> Option<FingerprintSummary> {
+        self.prepared.stated_fingerprint()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -9,10 +9,13 @@
 //! the same below `DIR` for every collection. An interrupted migration goes on where it was: a finished archive or
 //! bundle is kept if it was made from this very source, and proven again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tranship_archive::{Archive, Manifest};
+use tranship_collection::VectorKind;
+use tranship_collection::fault::vector_label;
 use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_connector::{CollectionInfo, Error, ErrorKind, Locator, Loss, OpenOptions, Result};
 use tranship_recall::RecallReport;
@@ -268,11 +271,12 @@ fn take_order(
     let opened = open::source(&options.convert.source, open_options)?;
     let (connector, sink) = open::sink(bundle, &options.convert.create)?;
     let scratch = settings.scratch()?;
+    let identity = opened.source.identity()?;
     let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
     let negotiated = sink.negotiate(prepared.schema())?;
     refuse_losses(&negotiated, &options.convert.allow_loss)?;
-    let create = &options.convert.create;
-    let plan = plan_text(&*opened.source, &*prepared, &*sink, connector.name, create, &options.convert.allow_loss)?;
+    let order = ConvertOptions { open: open_options.clone(), ..options.convert.clone() };
+    let plan = plan_text(&identity, &*prepared, &*sink, connector.name, &order)?;
     let text = format!("{plan}\nmax_rejects {}\n", options.convert.max_rejects);
     Ok(Order { collection: prepared.schema().name.clone(), losses: negotiated.losses, text })
 }
@@ -318,17 +322,26 @@ fn to_archive(
     let how = if kept { "kept from an earlier run of the same order: " } else { "" };
     let path = report.archive.display();
     report.step("archive", format!("{how}{} records{} -> {path}", manifest.records, sums(manifest)));
-    let nulls = manifest.null_vectors.values().sum::<u64>();
-    if nulls > 0 && nulls == manifest.records {
-        report.reasons.push("no record has a vector".to_owned());
-    } else if nulls > 0 {
-        report.notes.push(format!("{nulls} of {} records have no vector", manifest.records));
-    }
+    let vectors: Vec<String> = archive.schema()?.stored_vectors().map(|vector| vector.name.clone()).collect();
+    tell_nulls(report, &vectors, &manifest.null_vectors);
     if manifest.rejected > 0 {
         let rejects = "the others are in data/rejects-* of the archive";
         report.notes.push(format!("{} records were set aside as --max-rejects allows: {rejects}", manifest.rejected));
     }
     Ok(())
+}
+
+/// Records without a vector, told for each vector; vectors that nobody has are a reason not to load.
+fn tell_nulls(report: &mut CollectionReport, vectors: &[String], nulls: &BTreeMap<String, u64>) {
+    let records = report.records;
+    let without = |name: &String| nulls.get(name).copied().unwrap_or(0);
+    if records > 0 && vectors.iter().all(|name| without(name) == records) {
+        report.reasons.push("no record has a vector".to_owned());
+        return;
+    }
+    for name in vectors.iter().filter(|name| without(name) > 0) {
+        report.notes.push(format!("{} of {records} records have no {}", without(name), vector_label(name)));
+    }
 }
 
 /// How the source's rows add up, where there is more to it than the records.
@@ -421,6 +434,12 @@ fn measure_recall(
             if !found.passes {
                 report.reasons.push("search does not answer the same".to_owned());
             }
+            let schema = Archive::open(&report.archive)?.schema()?;
+            let dense = schema.stored_vectors().filter(|vector| vector.kind == VectorKind::Dense).count();
+            if dense > 1 {
+                let command = format!("tranship recall {archive} {bundle} --vector NAME");
+                report.notes.push(format!("recall was measured for one of {dense} vectors; for another: {command}"));
+            }
             report.recall = Some(found);
         }
         None => report.notes.push("no vectors, so there is no recall to measure".to_owned()),
@@ -434,4 +453,29 @@ fn write_report(directory: &Path, report: &CollectionReport) -> Result<()> {
     let text = serde_json::to_vec_pretty(report).map_err(|e| Error::bug("cannot write the report").caused_by(e))?;
     write_whole(&path, &text)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(vectors: &[&str], nulls: &[(&str, u64)]) -> CollectionReport {
+        let mut report = CollectionReport::new("c".to_owned(), Path::new("c"));
+        report.records = 10;
+        let vectors: Vec<String> = vectors.iter().map(|name| (*name).to_owned()).collect();
+        let nulls = nulls.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        tell_nulls(&mut report, &vectors, &nulls);
+        report
+    }
+
+    #[test]
+    fn records_without_a_vector_are_counted_for_each_vector() {
+        let halves = told(&["a", "b"], &[("a", 5), ("b", 5)]);
+        assert!(halves.reasons.is_empty());
+        assert_eq!(halves.notes, ["5 of 10 records have no vector `a`", "5 of 10 records have no vector `b`"]);
+        assert_eq!(told(&["a", "b"], &[("a", 10), ("b", 10)]).reasons, ["no record has a vector"]);
+        assert!(told(&["a", "b"], &[("a", 10)]).reasons.is_empty());
+        assert_eq!(told(&[""], &[("", 3)]).notes, ["3 of 10 records have no vector"]);
+        assert_eq!(told(&[], &[]).reasons, ["no record has a vector"]);
+    }
 }

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 use tranship_collection::CollectionSchema;
-use tranship_connector::{
-    CreateOptions, Error, ErrorKind, Loss, Negotiated, OpenOptions, Prepared, Result, Sink, Source,
-};
+use tranship_connector::{CreateOptions, Error, ErrorKind, Loss, Negotiated, OpenOptions, Prepared, Result, Sink};
+use tranship_storage::SourceIdentity;
 
+use crate::convert::ConvertOptions;
 use crate::open;
 use crate::settings::Settings;
 
@@ -62,7 +62,7 @@ pub fn plan(options: &PlanOptions, settings: &Settings<'_>) -> Result<PlanReport
             memory = memory.max(prepared.split_memory_bytes(&split));
         }
     }
-    let memory = memory + tranship_pipeline::run::shard_memory_bytes(&*sink, prepared.schema());
+    let memory = memory + tranship_pipeline::run::shard_memory_bytes(&*sink, prepared.schema())?;
     Ok(PlanReport {
         schema: prepared.schema().clone(),
         records: prepared.ledger().live,
@@ -96,18 +96,22 @@ pub fn refuse_losses(negotiated: &Negotiated, allowed: &[String]) -> Result<()> 
 
 /// The canonical text of what a run is to do; a run resumes only under the same text.
 pub fn plan_text(
-    source: &dyn Source,
+    identity: &SourceIdentity,
     prepared: &dyn Prepared,
     sink: &dyn Sink,
     connector: &str,
-    create: &CreateOptions,
-    allowed: &[String],
+    options: &ConvertOptions,
 ) -> Result<String> {
     #[derive(Serialize)]
     struct Text<'a> {
         tranship: &'a str,
-        source: tranship_storage::SourceIdentity,
+        source: &'a SourceIdentity,
         schema: &'a CollectionSchema,
+        id_column: &'a Option<String>,
+        vector_column: &'a Option<String>,
+        document_column: &'a Option<String>,
+        max_line_bytes: usize,
+        allow_inconsistent: bool,
         target: &'a str,
         split_bytes: u64,
         collection: &'a Option<String>,
@@ -115,16 +119,22 @@ pub fn plan_text(
         plain_encoding: bool,
         allowed_losses: &'a [String],
     }
+    let (open, create) = (&options.open, &options.create);
     let text = Text {
         tranship: env!("CARGO_PKG_VERSION"),
-        source: source.identity()?,
+        source: identity,
         schema: prepared.schema(),
+        id_column: &open.id_column,
+        vector_column: &open.vector_column,
+        document_column: &open.document_column,
+        max_line_bytes: open.limits.max_line_bytes,
+        allow_inconsistent: open.allow_inconsistent,
         target: connector,
         split_bytes: sink.split_bytes(),
         collection: &create.collection,
         document_key: &create.document_key,
         plain_encoding: create.plain_encoding,
-        allowed_losses: allowed,
+        allowed_losses: &options.allow_loss,
     };
     serde_json::to_string_pretty(&text).map_err(|e| Error::bug("cannot write the plan").caused_by(e))
 }

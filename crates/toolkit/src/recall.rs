@@ -10,7 +10,8 @@ use tranship_collection::digest::Digester;
 use tranship_collection::{BatchView, SetFingerprint, VectorKind, VectorValue};
 use tranship_connector::{Error, Mapping, OpenOptions, Result};
 use tranship_pipeline::execute;
-use tranship_recall::{QueryChoice, RecallReport, VectorSet, VectorSetBuilder};
+pub use tranship_recall::RecallReport;
+use tranship_recall::{QueryChoice, VectorSet, VectorSetBuilder};
 use tranship_verify::{Form, Side, fingerprint};
 
 use crate::open;
@@ -156,7 +157,7 @@ fn load(side: &Side<'_>, name: &str, threshold: u128, population: usize, setting
         side.prepared,
         settings.engine(),
         16 << 20,
-        |_| None,
+        |_| Ok(None),
         |split, stop| {
             let (ordinal, mut rows, mut digester) = (split.ordinal, Vec::new(), Digester::default());
             side.each_batch(split, |batch, before| {

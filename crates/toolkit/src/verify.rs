@@ -77,6 +77,9 @@ fn alone(options: &VerifyOptions, settings: &Settings<'_>) -> Result<ArchiveRepo
 }
 
 fn both(options: &VerifyOptions, b: &str, settings: &Settings<'_>) -> Result<CompareReport> {
+    if [&options.a, b].iter().all(|text| Locator::parse(text, &registry()).is_stream()) {
+        return Err(Error::usage("standard input cannot be both sides").hint("put one of them into a file"));
+    }
     let opened_a = open::source(&options.a, &options.open_a)?;
     let opened_b = open::source(b, &options.open_b)?;
     let mapping = options.mapping.as_deref().map(read_mapping).transpose()?;
@@ -99,7 +102,7 @@ fn both(options: &VerifyOptions, b: &str, settings: &Settings<'_>) -> Result<Com
         engine: settings.engine(),
         scratch: scratch.path(),
         max_named: options.max_named,
-        once: [&opened_a.label, &opened_b.label].iter().any(|label| label.ends_with(":-")),
+        once: [&options.a, b].iter().any(|text| Locator::parse(text, &registry()).is_stream()),
         tolerances: &tolerances,
     };
     compare(&side_a, &side_b, compare_options)

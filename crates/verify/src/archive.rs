@@ -23,6 +23,9 @@ use crate::side::{Form, Side, fingerprint};
 /// Bytes of an id digest.
 const ID_BYTES: usize = 16;
 
+/// Records named in a report; the others are counted.
+const MAX_NAMED: usize = 1000;
+
 /// How far an archive is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Level {
@@ -104,6 +107,10 @@ pub fn check(
             report.files_read += 1;
         }
     }
+    if report.files_read == 0 {
+        // A subset may hold no file at all.
+        report.level = Level::L0;
+    }
     if level >= Level::L2 && report.faults.is_empty() && subset.of == 1 {
         report.faults = decode(&archive, level, engine, scratch)?;
     }
@@ -153,14 +160,14 @@ pub fn same_sums(a: &SetFingerprint, b: &SetFingerprint) -> bool {
 
 /// Values and duplicates. Dimensions are the layout's and were checked while decoding.
 fn semantic_faults(side: &Side<'_>, records: u64, engine: EngineOptions<'_>, scratch: &Path) -> Result<Vec<String>> {
-    let mut faults = Vec::new();
+    let (mut faults, mut not_finite) = (Vec::new(), 0u64);
     let partitions = (records * ID_BYTES as u64 * 4).div_ceil(engine.memory_bytes.max(1)).clamp(1, 4096) as usize;
     let mut ids = Spill::new(scratch, "ids", partitions, ID_BYTES);
     tranship_pipeline::execute(
         side.prepared,
         engine,
         1 << 20,
-        |_| None,
+        |_| Ok(None),
         |split, stop| {
             let (mut found, mut ids, mut digester) = (Vec::new(), Vec::new(), Digester::default());
             let ordinal = split.ordinal;
@@ -179,13 +186,17 @@ fn semantic_faults(side: &Side<'_>, records: u64, engine: EngineOptions<'_>, scr
             Ok((found, ids))
         },
         |(found, new_ids)| {
-            faults.extend(found);
+            not_finite += found.len() as u64;
+            faults.extend(found.into_iter().take(MAX_NAMED.saturating_sub(faults.len())));
             for id in new_ids {
                 ids.push((id % partitions as u128) as usize, &id.to_le_bytes())?;
             }
             Ok(())
         },
     )?;
+    if not_finite > faults.len() as u64 {
+        faults.push(format!("and {} more vectors hold NaN or infinity", not_finite - faults.len() as u64));
+    }
     let mut duplicates = 0;
     for partition in 0..partitions {
         let bytes = ids.take(partition)?;

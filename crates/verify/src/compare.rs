@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
-use tranship_collection::SetFingerprint;
+use tranship_collection::fault::vector_label;
 use tranship_collection::fingerprint::{BUCKETS, FingerprintSummary};
+use tranship_collection::{CollectionSchema, SetFingerprint};
 use tranship_connector::Result;
 use tranship_pipeline::EngineOptions;
 
@@ -63,6 +64,8 @@ pub struct CompareReport {
     pub largest_tolerated: f32,
     /// The tolerances that were granted.
     pub tolerances: BTreeMap<String, f32>,
+    /// Where the schemas differ: told beside the verdict, which is about the records.
+    pub schema_differences: Vec<String>,
 }
 
 /// Compares two sides.
@@ -98,7 +101,25 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, options: CompareOptions<'_>) -> Resul
         tolerated: joined.tolerated,
         largest_tolerated: joined.largest_tolerated,
         tolerances: options.tolerances.clone(),
+        schema_differences: schema_differences(a.schema(), b.schema()),
     })
+}
+
+/// Vectors of one name that are declared otherwise on the two sides.
+fn schema_differences(a: &CollectionSchema, b: &CollectionSchema) -> Vec<String> {
+    let mut found = Vec::new();
+    for (x, y) in a.vectors.iter().filter_map(|x| Some((x, b.vector(&x.name)?))) {
+        let label = vector_label(&x.name);
+        if let (Some(metric_a), Some(metric_b)) = (x.metric, y.metric)
+            && metric_a != metric_b
+        {
+            found.push(format!("{label}: the metric is {} in A, {} in B", metric_a.name(), metric_b.name()));
+        }
+        if x.element != y.element {
+            found.push(format!("{label}: the elements are {:?} in A, {:?} in B", x.element, y.element));
+        }
+    }
+    found
 }
 
 fn second_pass(

@@ -147,7 +147,7 @@ pub fn spill(
         side.prepared,
         engine,
         entries_bytes,
-        |_| None,
+        |_| Ok(None),
         |split, stop| {
             let (ordinal, mut entries, mut digester) = (split.ordinal, Vec::new(), Digester::default());
             let mut set = SetFingerprint::new(side.schema());

@@ -92,14 +92,14 @@ impl RejectSink for NoRejects {
 
 /// The fingerprint of one side, in one read.
 pub fn fingerprint(side: &Side<'_>, engine: EngineOptions<'_>) -> Result<SetFingerprint> {
+    let table_bytes = tranship_pipeline::run::table_bytes(side.schema())?;
     let mut total = SetFingerprint::new(side.schema());
-    let table_bytes = 1 << 20;
     engine.progress.begin(&format!("read {}", side.label), None);
     execute(
         side.prepared,
         engine,
         table_bytes,
-        |_| None,
+        |_| Ok(None),
         |split, stop| {
             let (mut set, mut digester) = (SetFingerprint::new(side.schema()), Digester::default());
             let (ordinal, bytes) = (split.ordinal, split.bytes);
