@@ -7,7 +7,7 @@ disk of DIR. Wall time, CPU time and peak resident memory are those of the child
 shown, the output of every contender must agree with the facts of the source (rows, ids, documents, every bit of every vector). tranship syncs
 its output to disk and writes digests, a fingerprint and a manifest; the peers do none of these.
 
---write renews docs/benchmarks.md; without it the tables are only printed. This process stays small on purpose: a child's peak memory begins
+--write renews docs/benchmarks.md, which names size, machine and load; without it the tables are only printed. This process stays small on purpose: a child's peak memory begins
 with that of its parent.
 """
 
@@ -218,16 +218,20 @@ def machine():
     return f"{os.cpu_count()} x {model}, {memory_gib:.0f} GiB"
 
 
-def document(options, tables):
+def document(options, load, tables):
     packages = ("duckdb", "polars", "pyarrow", "chromadb")
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
     binary = subprocess.run([options.tranship, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    rows = f"Cut to {options.rows:,} rows. " if options.rows else ""
     head = f"""# Benchmarks
 
 Written by `cargo xtask bench --write`; do not edit.
 
 {binary}; {versions}; Python {platform.python_version()}; {machine()}. Medians of {options.rounds} rounds in which the contenders take turns; source in
 the page cache, output on disk. tranship syncs its output and writes digests, a fingerprint and a manifest; the peers do not.
+
+{rows}Load average before the first round: {load:.1f} on {os.cpu_count()} CPUs; on a machine that others use, trust CPU time and ratios more than wall time.
+tranship takes the straightforward path here: pages by parquet-rs, floats scanned and printed without SIMD. Speed targets are not aimed at yet.
 """
     return "\n".join([head, *tables])
 
@@ -242,10 +246,11 @@ def main():
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--write", action="store_true", help="renew docs/benchmarks.md")
     options = arguments.parse_args()
-    if options.write and (options.name or options.rows or options.dim):
-        sys.exit("--write takes no NAME, --rows or --dim: the page shows all benches at their full size")
+    if options.write and options.name:
+        sys.exit("--write takes no NAME: the page shows all benches")
 
     os.makedirs(options.work, exist_ok=True)
+    load = os.getloadavg()[0]
     tables = []
     for name, prepare in BENCHES.items():
         if options.name in (None, name):
@@ -256,7 +261,7 @@ def main():
     if options.write:
         os.makedirs(os.path.dirname(DOCUMENT), exist_ok=True)
         with open(DOCUMENT, "w", encoding="utf-8") as out:
-            out.write(document(options, tables))
+            out.write(document(options, load, tables))
 
 
 if __name__ == "__main__":

@@ -193,6 +193,11 @@ impl BatchBuilder {
     }
 }
 
+/// True if no value is NaN or infinite. Looks at all of them, which is faster than stopping at the first.
+pub fn all_finite(values: &[f32]) -> bool {
+    values.iter().fold(true, |finite, value| finite & value.is_finite())
+}
+
 impl VectorColumn {
     fn new(name: &str, kind: VectorKind, dim: usize) -> Self {
         VectorColumn {
@@ -230,7 +235,7 @@ impl VectorColumn {
         if !whole {
             return Some(Fault::WrongDim { vector: self.name.clone(), expected: self.dim, found: fresh.len() });
         }
-        fresh.iter().any(|v| !v.is_finite()).then(|| Fault::NonFinite { vector: self.name.clone() })
+        (!all_finite(fresh)).then(|| Fault::NonFinite { vector: self.name.clone() })
     }
 
     fn close_row(&mut self, rows: usize) {

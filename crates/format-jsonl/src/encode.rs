@@ -3,6 +3,7 @@
 //! Invariant: one record is one line; keys stand in the order id, namespace, vector, vectors, metadata, document, and
 //! what a record does not have is left out. Metadata is verbatim, except that line breaks between its tokens go.
 
+use tranship_collection::batch::all_finite;
 use tranship_collection::schema::IdKind;
 use tranship_collection::{BatchView, Fault, VectorKind, VectorValue};
 use tranship_connector::{Error, Result};
@@ -102,7 +103,7 @@ fn encode_vector(value: &VectorValue<'_>, dim: usize, out: &mut Vec<u8>) -> Resu
 }
 
 fn encode_floats(values: &[f32], out: &mut Vec<u8>) -> Result<()> {
-    if values.iter().all(|value| value.is_finite()) {
+    if all_finite(values) {
         print_f32_array(values, out);
         return Ok(());
     }

@@ -6,13 +6,15 @@
 //!
 //! Errors: limit (a line is longer than allowed, found before it is held whole), and those of the input.
 
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::ops::Range;
 
 use tranship_connector::{Error, Result};
 
 /// Bytes that are asked for at a time.
 pub const BLOCK_BYTES: usize = 4 << 20;
+/// Bytes that are compared with a newline at once.
+const SEARCH_BYTES: usize = 64;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// `bytes` without the byte order mark that some editors put in front.
@@ -22,10 +24,11 @@ pub fn without_bom(bytes: &[u8]) -> &[u8] {
 
 /// Position after the first newline in `bytes`.
 pub fn after_newline(bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes;
-    // Reading from a slice cannot fail; this is the standard library's fast search for a byte.
-    let skipped = rest.skip_until(b'\n').unwrap_or(bytes.len());
-    (skipped > 0 && bytes[skipped - 1] == b'\n').then_some(skipped)
+    let holds_newline = |block: &[u8; SEARCH_BYTES]| block.iter().fold(false, |found, byte| found | (*byte == b'\n'));
+    let (blocks, _) = bytes.as_chunks::<SEARCH_BYTES>();
+    let clear = SEARCH_BYTES * blocks.iter().take_while(|block| !holds_newline(block)).count();
+    let position = bytes[clear..].iter().position(|byte| *byte == b'\n')?;
+    Some(clear + position + 1)
 }
 
 /// Number of newlines in `bytes`.

@@ -68,8 +68,11 @@ impl Sink for JsonlSink {
     }
 
     fn open_shard<'a>(&'a self, ordinal: u64, schema: &'a CollectionSchema) -> Result<Box<dyn ShardWriter + 'a>> {
-        let output = Compressor::new(self.compression).map_err(Error::from)?;
-        Ok(Box::new(JsonlShard { ordinal, schema, rows: 0, text: Vec::new(), output }))
+        let compressor = match self.compression {
+            Compression::None => None,
+            compression => Some(Compressor::new(compression).map_err(Error::from)?),
+        };
+        Ok(Box::new(JsonlShard { ordinal, schema, rows: 0, text: Vec::new(), compressor }))
     }
 
     fn publish(&self, shard: &mut ShardOutput) -> Result<()> {
@@ -111,15 +114,8 @@ struct JsonlShard<'a> {
     schema: &'a CollectionSchema,
     rows: u64,
     text: Vec<u8>,
-    output: Compressor,
-}
-
-impl JsonlShard<'_> {
-    fn flush_text(&mut self) -> Result<()> {
-        self.output.write_all(&self.text)?;
-        self.text.clear();
-        Ok(())
-    }
+    /// `None` for plain text, which stays where it was encoded.
+    compressor: Option<Compressor>,
 }
 
 impl ShardWriter for JsonlShard<'_> {
@@ -128,8 +124,9 @@ impl ShardWriter for JsonlShard<'_> {
             .map_err(|e| Error::bug("a batch does not fit its collection").caused_by(e))?;
         for row in 0..view.len() {
             RowEncoder::encode(&view, row, &mut self.text)?;
-            if self.text.len() >= CHUNK_BYTES {
-                self.flush_text()?;
+            if let Some(compressor) = self.compressor.as_mut().filter(|_| self.text.len() >= CHUNK_BYTES) {
+                compressor.write_all(&self.text)?;
+                self.text.clear();
             }
         }
         self.rows += view.len() as u64;
@@ -137,8 +134,13 @@ impl ShardWriter for JsonlShard<'_> {
     }
 
     fn finish(mut self: Box<Self>) -> Result<ShardOutput> {
-        self.flush_text()?;
-        let bytes = self.output.finish()?;
+        let bytes = match self.compressor.take() {
+            None => std::mem::take(&mut self.text),
+            Some(mut compressor) => {
+                compressor.write_all(&self.text)?;
+                compressor.finish()?
+            }
+        };
         Ok(ShardOutput { ordinal: self.ordinal, rows: self.rows, bytes, ..ShardOutput::default() })
     }
 }
