@@ -91,7 +91,7 @@ pub struct SourceArgs {
     #[arg(long)]
     pub hash_source: bool,
     /// Longest line of JSONL
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = line_size)]
     pub max_line: u64,
 }
 
@@ -301,6 +301,12 @@ fn size(text: &str) -> Result<u64, String> {
     Ok((number * factor) as u64)
 }
 
+/// A size of at most 1 GiB: Arrow counts the text of a batch in 31 bits.
+fn line_size(text: &str) -> Result<u64, String> {
+    size(text)
+        .and_then(|bytes| if bytes > 1 << 30 { Err("a line may have at most 1GiB".to_owned()) } else { Ok(bytes) })
+}
+
 /// `90s`, `5m`, `2h`.
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -339,6 +345,7 @@ mod tests {
         assert_eq!(size("1g"), Ok(1 << 30));
         assert_eq!(size("2GB"), Ok(2_000_000_000));
         assert!(size("lots").is_err() && size("3 parsecs").is_err());
+        assert!(line_size("1GiB").is_ok() && line_size("2GiB").is_err());
         assert_eq!(duration("5m").map(|d| d.as_secs()), Ok(300));
         assert_eq!(subset("1/10"), Ok((0, 10)));
         assert!(subset("0/10").is_err() && subset("11/10").is_err());

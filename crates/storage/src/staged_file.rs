@@ -1,21 +1,23 @@
 //! A single file that becomes the output by one rename.
 //!
 //! Work happens in `NAME.partial`, held by one process at a time through `NAME.lock`. Invariant: whatever has the
-//! final name is whole; an interrupted run leaves `NAME.partial`, which the next one writes anew.
+//! final name is whole; an interrupted run leaves `NAME.partial`, which the next one writes anew. Callers write large
+//! pieces: there is no buffer, and no digest, for nothing lists the file.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::durable::{DurableFile, FileDigest, sync_dir};
+use crate::durable::sync_dir;
 use crate::error::StorageError;
 use crate::staging::{lock, make_parent, remove_tree, with_suffix};
 
 /// An output file under construction.
 pub struct StagedFile {
     target: PathBuf,
+    partial: PathBuf,
     lock_path: PathBuf,
-    file: DurableFile,
+    file: File,
     _lock: File,
 }
 
@@ -28,31 +30,29 @@ impl StagedFile {
         let held = lock(&lock_path)?;
         // A second process may have finished between the check above and the lock.
         refuse_existing(target)?;
-        let file = DurableFile::create(&with_suffix(target, ".partial"))?;
-        Ok(StagedFile { target: target.to_owned(), lock_path, file, _lock: held })
+        let partial = with_suffix(target, ".partial");
+        let file = File::create(&partial).map_err(|e| StorageError::new("create", &partial, e))?;
+        Ok(StagedFile { target: target.to_owned(), partial, lock_path, file, _lock: held })
     }
 
     /// Gives the output up: removes the file and its lock.
     pub fn abandon(self) -> Result<(), StorageError> {
-        remove_tree(self.file.path())?;
+        remove_tree(&self.partial)?;
         remove_tree(&self.lock_path)
     }
 
     /// Syncs the file and gives it its name.
-    pub fn publish(self) -> Result<FileDigest, StorageError> {
-        let StagedFile { target, lock_path, file, _lock } = self;
-        let partial = file.path().to_owned();
-        let digest = file.finish()?;
-        fs::rename(&partial, &target).map_err(|e| StorageError::new("rename", &target, e))?;
-        sync_dir(target.parent().unwrap_or(Path::new(".")))?;
-        remove_tree(&lock_path)?;
-        Ok(digest)
+    pub fn publish(self) -> Result<(), StorageError> {
+        self.file.sync_all().map_err(|e| StorageError::new("sync", &self.partial, e))?;
+        fs::rename(&self.partial, &self.target).map_err(|e| StorageError::new("rename", &self.target, e))?;
+        sync_dir(self.target.parent().unwrap_or(Path::new(".")))?;
+        remove_tree(&self.lock_path)
     }
 }
 
 impl Write for StagedFile {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.file.write(buffer)
+        self.file.write(buffer).map_err(|e| io::Error::new(e.kind(), StorageError::new("write", &self.partial, e)))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -82,7 +82,7 @@ mod tests {
         let mut second = StagedFile::create(&target).unwrap();
         second.write_all(b"abc").unwrap();
         assert!(!target.exists());
-        assert_eq!(second.publish().unwrap().bytes, 3);
+        second.publish().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"abc");
         assert_eq!(fs::read_dir(dir.path().join("sub")).unwrap().count(), 1);
         assert_eq!(StagedFile::create(&target).err().unwrap().source.kind(), io::ErrorKind::AlreadyExists);
