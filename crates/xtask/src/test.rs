@@ -22,6 +22,7 @@ fn all_phases(phases: &mut Phases) -> Outcome {
     phases.run("format", || shell::run(&mut shell::cargo(&["fmt", "--all", "--check"])))?;
     phases.run("layers", layers::check)?;
     phases.run("build and engines", build_and_engines)?;
+    phases.run("main job", main_job)?;
     phases.run("clippy", || {
         shell::run(&mut shell::cargo(&[
             "clippy",
@@ -37,6 +38,22 @@ fn all_phases(phases: &mut Phases) -> Outcome {
     phases.run("doc tests", || {
         shell::run(with_engines(&mut shell::cargo(&["test", "--release", "--workspace", "--doc"])))
     })
+}
+
+/// The README's first command, as it stands there, and the same for a directory of several collections. Exit 0 is READY TO LOAD.
+fn main_job() -> Outcome {
+    let fresh = shell::target_dir().join("main-job");
+    if fresh.exists() {
+        std::fs::remove_dir_all(&fresh).map_err(|e| format!("cannot remove {}: {e}", fresh.display()))?;
+    }
+    for (source, target, more) in [("chroma-wordnet", "demo", None), ("chroma-1.5.9", "demo-all", Some("--all"))] {
+        let source = format!("chroma:fixtures/{source}");
+        let target = format!("qdrant:{}", fresh.join(target).display());
+        let mut arguments = vec!["run", "--release", "--", "migrate", &source, &target];
+        arguments.extend(more);
+        shell::run(&mut shell::cargo(&arguments))?;
+    }
+    Ok(())
 }
 
 fn build_and_engines() -> Outcome {
