@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tranship_collection::batch::RowText;
 use tranship_collection::fingerprint::FingerprintSummary;
@@ -119,8 +120,14 @@ impl Mapping {
                     Some(document) => texts.document = Some(document.into()),
                     None => kept.push((key, value)),
                 },
-                Some(Reserved::Namespace) => texts.namespace = text_of(value.get())?.map(Into::into),
-                Some(Reserved::Exact) => exact = text_of(value.get())?.unwrap_or_default(),
+                Some(Reserved::Namespace) => match text_of(value.get())? {
+                    Some(namespace) => texts.namespace = Some(namespace.into()),
+                    None => kept.push((key, value)),
+                },
+                Some(Reserved::Exact) => match text_of(value.get())? {
+                    Some(text) => exact = text,
+                    None => kept.push((key, value)),
+                },
                 None => kept.push((key, value)),
             }
         }
@@ -175,11 +182,34 @@ fn text_of(value: &str) -> Result<Option<String>, Fault> {
     serde_json::from_str(value).map(Some).map_err(|e| Fault::BadJson { reason: e.to_string() })
 }
 
+/// Puts exact values in place of what the engine made of them. A value that is not what it would have made of the
+/// exact one was changed in the target: it stays, so that a comparison finds it.
 fn replace_entries<'a>(kept: &mut [(Cow<'a, str>, &'a RawValue)], exact: Vec<(Cow<'a, str>, &'a RawValue)>) {
     for (key, value) in exact {
-        if let Some(entry) = kept.iter_mut().find(|entry| entry.0 == key) {
+        if let Some(entry) = kept.iter_mut().find(|entry| entry.0 == key && is_rounding_of(entry.1, value)) {
             entry.1 = value;
         }
+    }
+}
+
+fn is_rounding_of(stored: &RawValue, exact: &RawValue) -> bool {
+    let parse = |raw: &RawValue| serde_json::from_str::<Value>(raw.get());
+    matches!((parse(stored), parse(exact)), (Ok(stored), Ok(exact)) if is_rounded(&stored, &exact))
+}
+
+/// Equal but for numbers that are a few units in the last place of an f64 apart.
+fn is_rounded(stored: &Value, exact: &Value) -> bool {
+    match (stored, exact) {
+        (Value::Number(a), Value::Number(b)) => match (a.as_f64(), b.as_f64()) {
+            _ if a == b => true,
+            (Some(a), Some(b)) => (a - b).abs() <= 4.0 * f64::EPSILON * b.abs().max(f64::MIN_POSITIVE),
+            _ => false,
+        },
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_rounded(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_rounded(a, b)))
+        }
+        _ => stored == exact,
     }
 }
 
@@ -363,5 +393,21 @@ mod tests {
             let Some(VectorValue::Dense(values)) = view.vector(0, 0) else { panic!("no vector") };
             assert!(values.iter().zip(wanted).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6));
         }
+    }
+
+    #[test]
+    fn a_number_that_was_changed_in_the_target_is_not_put_right_in_silence() {
+        let mut schema = CollectionSchema::new("c");
+        schema.vectors = vec![VectorSpec::dense("", 2)];
+        let mapping = Mapping { exact_key: Some("_exact".into()), namespace_key: Some("_ns".into()), ..mapping() };
+        let undone = |stored: &str| {
+            let batch = batch(&schema, "a", &[3.0, 4.0], Some(stored));
+            let undone = mapping.undo(&batch, &schema).unwrap();
+            BatchView::new(&undone, &mapping.undone_schema(&schema)).unwrap().metadata(0).unwrap().to_owned()
+        };
+        let exact = r#""_exact":"{\"n\":0.12345678901234567}""#;
+        assert_eq!(undone(&format!(r#"{{"n":0.12345678901234566,{exact}}}"#)), r#"{"n":0.12345678901234567}"#);
+        assert_eq!(undone(&format!(r#"{{"n":5.0,{exact}}}"#)), r#"{"n":5.0}"#);
+        assert_eq!(undone(r#"{"n":5.0,"_exact":7,"_ns":8}"#), r#"{"n":5.0,"_exact":7,"_ns":8}"#);
     }
 }
