@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tranship_testkit::{Generator, MemorySource, Tranship, conformance, engines};
+use tranship_testkit::{Generator, MemorySource, Tranship, engines};
 
 use crate::support::{arg, locator, wordnet_archive};
+use crate::transfer;
 
 /// What another reader sees in an archive.
 fn numbers(archive: &Path, environment: &str, reader: &str) -> Value {
@@ -24,8 +25,7 @@ fn every_reader_sees_the_same_numbers_null_vectors_included() {
     let generated = dir.path().join("generated.tranship");
     let generator = Generator { rows: 2_000, dim: 24, namespaced: true, ..Generator::default() };
     let source = MemorySource::new(generator.schema(), generator.batches(), 4);
-    let report =
-        conformance::write(&source, &locator("archive", &generated), conformance::engine(2, 512 << 20), 0).unwrap();
+    let report = transfer::write(&source, &locator("archive", &generated), transfer::engine(2, 512 << 20), 0).unwrap();
     for (archive, records, nulls) in
         [(wordnet_archive(dir.path()), 1_480, 0), (generated, 2_000, report.null_vectors.values().sum::<u64>())]
     {
@@ -57,7 +57,7 @@ fn fingerprint_agrees_with_the_python_implementation() {
     let generated = dir.path().join("generated.tranship");
     let generator = Generator { rows: 800, mixed_ids: true, namespaced: true, ..Generator::default() };
     let source = MemorySource::new(generator.schema(), generator.batches(), 4);
-    conformance::write(&source, &locator("archive", &generated), conformance::engine(2, 512 << 20), 0).unwrap();
+    transfer::write(&source, &locator("archive", &generated), transfer::engine(2, 512 << 20), 0).unwrap();
     for archive in [wordnet_archive(dir.path()), generated] {
         let out = dir.path().join("fingerprint.json");
         engines::run("readers", "fingerprint.py", &[arg(&archive), arg(&out)]);

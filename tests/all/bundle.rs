@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tranship_collection::Metric;
-use tranship_testkit::{Generator, MemorySource, Tranship, conformance, engines, fixtures};
+use tranship_testkit::{Generator, MemorySource, Tranship, engines, fixtures};
 
 use crate::support::{arg, convert, locator};
+use crate::transfer;
 
 /// The bundle of an archive, and what the engine says after it was loaded.
 fn load(archive: &Path, dir: &Path) -> (PathBuf, PathBuf) {
@@ -39,7 +40,7 @@ fn generated(metric: Metric, dir: &Path) -> PathBuf {
     // Qdrant takes every finite float but what overflows its norm; ids and payloads are the awkward ones.
     let generator = Generator { metric, rows: 1_000, mixed_ids: true, namespaced: true, ..Generator::default() };
     let source = MemorySource::new(generator.schema(), generator.batches(), 4);
-    conformance::write(&source, &locator("archive", &archive), conformance::engine(2, 512 << 20), 0).unwrap();
+    transfer::write(&source, &locator("archive", &archive), transfer::engine(2, 512 << 20), 0).unwrap();
     archive
 }
 

@@ -1,8 +1,8 @@
 //! Every connector that reads and writes, against the same demands.
 
+use crate::transfer::{engine, read, tree, write};
 use tranship_connector::{ErrorKind, Locator};
 use tranship_storage::Limits;
-use tranship_testkit::conformance::{engine, read, tree, write};
 use tranship_testkit::{Generator, MemorySource};
 use tranship_toolkit::{open, providers};
 

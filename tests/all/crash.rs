@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tranship_testkit::conformance::tree;
+use crate::transfer::tree;
 use tranship_testkit::{Random, Tranship};
 
 use crate::support::{convert, locator};

@@ -1,6 +1,6 @@
 //! Every damage of an archive is found.
 
-use tranship_testkit::conformance::{engine, tree, write};
+use crate::transfer::{engine, tree, write};
 use tranship_testkit::{Generator, MemorySource, Random, Tranship};
 use tranship_verify::Level;
 use tranship_verify::archive::{Subset, check};

@@ -1,7 +1,7 @@
 //! Same input and options, same bytes.
 
+use crate::transfer::tree;
 use tranship_testkit::Tranship;
-use tranship_testkit::conformance::tree;
 
 use crate::support::locator;
 

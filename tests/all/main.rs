@@ -16,3 +16,4 @@ mod messages;
 mod migrate;
 mod sets;
 mod support;
+mod transfer;

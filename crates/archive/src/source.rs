@@ -35,6 +35,7 @@ pub(crate) fn list(locator: &Locator, _options: &OpenOptions) -> Result<Vec<Coll
         records: Count::Exact(archive.manifest().records),
         schema,
         producer,
+        notes: Vec::new(),
     }])
 }
 

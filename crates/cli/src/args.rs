@@ -87,6 +87,12 @@ pub struct SourceArgs {
     /// Read a source that is locked, changing or unclean; every verdict then says so
     #[arg(long)]
     pub allow_inconsistent: bool,
+    /// Read what a dump holds only approximately: quantised vectors, doubles that no f32 holds
+    #[arg(long)]
+    pub allow_lossy: bool,
+    /// Option of the source's connector; `tranship connectors` lists them
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub options: Vec<(String, String)>,
     /// Digest whole input files for their identity, not only their edges
     #[arg(long)]
     pub hash_source: bool,
@@ -305,6 +311,12 @@ fn size(text: &str) -> Result<u64, String> {
 fn line_size(text: &str) -> Result<u64, String> {
     size(text)
         .and_then(|bytes| if bytes > 1 << 30 { Err("a line may have at most 1GiB".to_owned()) } else { Ok(bytes) })
+}
+
+/// `key=value`; the value may be empty and may hold further signs.
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// `90s`, `5m`, `2h`.

@@ -75,6 +75,8 @@ fn open_options(args: &SourceArgs) -> OpenOptions {
         document_column: args.document_column.clone(),
         metric: args.metric.map(metric),
         allow_inconsistent: args.allow_inconsistent,
+        allow_lossy: args.allow_lossy,
+        options: args.options.iter().cloned().collect(),
         hash_source: args.hash_source,
         limits: Limits { max_line_bytes: args.max_line as usize, ..Limits::default() },
     }
@@ -244,7 +246,7 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
     let (part, of) = args.subset.unwrap_or((0, 1));
     let open_a = open_options(&args.from);
     let options = VerifyOptions {
-        open_b: OpenOptions { collection: args.collection_b, ..open_a.clone() },
+        open_b: OpenOptions { collection: args.collection_b, options: Default::default(), ..open_a.clone() },
         a: args.a,
         b: args.b,
         open_a,
@@ -266,7 +268,7 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
 fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result<bool> {
     let open_a = open_options(&args.from);
     let options = RecallOptions {
-        open_b: OpenOptions { collection: args.collection_b, ..open_a.clone() },
+        open_b: OpenOptions { collection: args.collection_b, options: Default::default(), ..open_a.clone() },
         a: args.a,
         b: args.b,
         open_a,

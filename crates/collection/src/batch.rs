@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arrow_array::builder::{Int32BufferBuilder, StringBuilder, UInt8Builder};
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, DictionaryArray, FixedSizeListArray, Float32Array, Int32Array, ListArray, RecordBatch, StringArray,
-    StructArray, UInt32Array,
+    Array, ArrayRef, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float16Array, Float32Array, Int8Array,
+    Int32Array, ListArray, RecordBatch, StringArray, StructArray, UInt8Array, UInt16Array, UInt32Array,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, SchemaRef};
@@ -19,7 +19,7 @@ use arrow_schema::{DataType, SchemaRef};
 use crate::fault::Fault;
 use crate::layout;
 use crate::schema::{CollectionSchema, IdKind, IdKinds};
-use crate::vector::{Element, VectorKind};
+use crate::vector::{Element, VectorKind, VectorSpec};
 
 /// Collects records into one batch.
 pub struct BatchBuilder {
@@ -54,13 +54,28 @@ struct VectorColumn {
     name: String,
     kind: VectorKind,
     dim: usize,
-    values: Vec<f32>,
+    values: Values,
+    /// Floats of the open record that are still to be narrowed to the column's element type.
+    wide: Vec<f32>,
     indices: Vec<u32>,
     /// Ends of rows: positions in `indices` (sparse) or in vector rows (multi).
     ends: Vec<i32>,
     present: Vec<bool>,
-    /// Set by `touch`: the open record has this vector even if it holds no values.
+    /// The open record has this vector even if it holds no values.
     touched: bool,
+    /// Something of another element type, or a part of an element, was pushed for the open record.
+    misfit: bool,
+}
+
+/// The elements of a column, in the type that they are stored in.
+enum Values {
+    F32(Vec<f32>),
+    /// The bits of f16.
+    F16(Vec<u16>),
+    /// The bits of bfloat16.
+    BF16(Vec<u16>),
+    I8(Vec<i8>),
+    U8(Vec<u8>),
 }
 
 #[derive(Default)]
@@ -71,12 +86,13 @@ struct NamespaceColumn {
 }
 
 impl BatchBuilder {
-    /// A builder for batches of `schema`. All dense vectors must be `f32`.
+    /// A builder for batches of `schema`. Sparse vectors and multivectors must be `f32`.
     pub fn new(schema: Arc<CollectionSchema>) -> Result<Self, Fault> {
-        if let Some(spec) = schema.stored_vectors().find(|v| v.element != Element::F32) {
+        let only_f32 = |v: &&VectorSpec| matches!(v.kind, VectorKind::Sparse | VectorKind::Multi);
+        if let Some(spec) = schema.stored_vectors().filter(only_f32).find(|v| v.element != Element::F32) {
             return Err(Fault::Layout { reason: format!("{} is not f32", layout::vector_column(spec)) });
         }
-        let vectors = schema.stored_vectors().map(|v| VectorColumn::new(&v.name, v.kind, v.dim.unwrap_or(0))).collect();
+        let vectors = schema.stored_vectors().map(VectorColumn::new).collect();
         Ok(BatchBuilder {
             arrow: layout::arrow_schema(&schema),
             schema,
@@ -102,7 +118,7 @@ impl BatchBuilder {
 
     /// Bytes held so far, for cutting batches.
     pub fn bytes(&self) -> usize {
-        let vectors: usize = self.vectors.iter().map(|v| 4 * (v.values.len() + v.indices.len())).sum();
+        let vectors: usize = self.vectors.iter().map(|v| v.values.bytes() + 4 * v.indices.len()).sum();
         let text =
             self.ids.values_slice().len() + self.documents.values_slice().len() + self.metadata.values_slice().len();
         vectors + text + 16 * self.rows
@@ -113,14 +129,23 @@ impl BatchBuilder {
         self.vectors.iter().position(|v| v.name == name)
     }
 
-    /// The value buffer of a dense vector: append `dim` floats for the open record, or none.
+    /// The value buffer of a dense vector: append `dim` floats for the open record, or none. For a column of a
+    /// narrower element the floats must be exactly representable in it, or the record is refused.
     pub fn dense_values(&mut self, column: usize) -> &mut Vec<f32> {
-        &mut self.vectors[column].values
+        self.vectors[column].floats()
     }
 
     /// Appends a whole dense vector for the open record.
     pub fn push_dense(&mut self, column: usize, values: &[f32]) {
-        self.vectors[column].values.extend_from_slice(values);
+        self.vectors[column].floats().extend_from_slice(values);
+    }
+
+    /// Appends elements of a dense vector or multivector, or all bits of a bit vector (most significant bit first),
+    /// for the open record as they lie in a file: little-endian, in the column's element type, without any padding.
+    pub fn push_bytes(&mut self, column: usize, bytes: &[u8]) {
+        let target = &mut self.vectors[column];
+        target.misfit |= !target.values.extend_from_bytes(bytes);
+        target.touched |= target.kind == VectorKind::Multi;
     }
 
     /// Appends the sparse vector of the open record; indices need not be checked by the caller.
@@ -134,19 +159,20 @@ impl BatchBuilder {
             return Err(bad("indices are not strictly ascending"));
         }
         target.indices.extend_from_slice(indices);
-        target.values.extend_from_slice(values);
+        target.floats().extend_from_slice(values);
         target.touched = true;
         Ok(())
     }
 
     /// Appends the multivector of the open record: rows of `dim` floats one after another, possibly none.
     pub fn push_multi(&mut self, column: usize, rows: &[f32]) {
-        self.vectors[column].values.extend_from_slice(rows);
+        self.vectors[column].floats().extend_from_slice(rows);
         self.vectors[column].touched = true;
     }
 
     /// Completes the open record, or takes it back and says why.
     pub fn finish_row(&mut self, row: RowText<'_>) -> Result<(), Fault> {
+        self.vectors.iter_mut().filter(|v| !v.wide.is_empty()).for_each(VectorColumn::narrow);
         if let Some(fault) = self.vectors.iter().find_map(|v| v.fault(self.rows)) {
             self.rollback();
             return Err(fault);
@@ -198,24 +224,164 @@ pub fn all_finite(values: &[f32]) -> bool {
     values.iter().fold(true, |finite, value| finite & value.is_finite())
 }
 
+impl Values {
+    fn new(element: Element) -> Self {
+        match element {
+            Element::F32 => Values::F32(Vec::new()),
+            Element::F16 => Values::F16(Vec::new()),
+            Element::BF16 => Values::BF16(Vec::new()),
+            Element::I8 => Values::I8(Vec::new()),
+            Element::U8 => Values::U8(Vec::new()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Values::F32(values) => values.len(),
+            Values::F16(values) | Values::BF16(values) => values.len(),
+            Values::I8(values) => values.len(),
+            Values::U8(values) => values.len(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Values::F32(values) => 4 * values.len(),
+            Values::F16(values) | Values::BF16(values) => 2 * values.len(),
+            Values::I8(_) | Values::U8(_) => self.len(),
+        }
+    }
+
+    /// False if `bytes` end within an element.
+    fn extend_from_bytes(&mut self, bytes: &[u8]) -> bool {
+        match self {
+            Values::F32(values) => {
+                let (words, rest) = bytes.as_chunks::<4>();
+                values.extend(words.iter().map(|word| f32::from_le_bytes(*word)));
+                rest.is_empty()
+            }
+            Values::F16(values) | Values::BF16(values) => {
+                let (words, rest) = bytes.as_chunks::<2>();
+                values.extend(words.iter().map(|word| u16::from_le_bytes(*word)));
+                rest.is_empty()
+            }
+            Values::I8(values) => {
+                values.extend(bytes.iter().map(|byte| *byte as i8));
+                true
+            }
+            Values::U8(values) => {
+                values.extend_from_slice(bytes);
+                true
+            }
+        }
+    }
+
+    /// False if the element type cannot hold exactly this float.
+    fn push_exact(&mut self, value: f32) -> bool {
+        let same = |wide: f32| wide.to_bits() == value.to_bits() || (wide.is_nan() && value.is_nan());
+        match self {
+            Values::F32(values) => {
+                values.push(value);
+                true
+            }
+            Values::F16(values) => {
+                let narrow = half::f16::from_f32(value);
+                values.push(narrow.to_bits());
+                same(narrow.to_f32())
+            }
+            Values::BF16(values) => {
+                let narrow = half::bf16::from_f32(value);
+                values.push(narrow.to_bits());
+                same(narrow.to_f32())
+            }
+            Values::I8(values) => {
+                values.push(value as i8);
+                same(f32::from(value as i8))
+            }
+            Values::U8(values) => {
+                values.push(value as u8);
+                same(f32::from(value as u8))
+            }
+        }
+    }
+
+    fn resize(&mut self, len: usize) {
+        match self {
+            Values::F32(values) => values.resize(len, 0.0),
+            Values::F16(values) | Values::BF16(values) => values.resize(len, 0),
+            Values::I8(values) => values.resize(len, 0),
+            Values::U8(values) => values.resize(len, 0),
+        }
+    }
+
+    /// True if no value from `start` on is NaN or infinite.
+    fn finite_from(&self, start: usize) -> bool {
+        // An exponent of ones is what NaN and the infinities have in common.
+        let finite = |values: &[u16], exponent: u16| {
+            values[start.min(values.len())..].iter().fold(true, |all, bits| all & (bits & exponent != exponent))
+        };
+        match self {
+            Values::F32(values) => all_finite(&values[start.min(values.len())..]),
+            Values::F16(values) => finite(values, 0x7c00),
+            Values::BF16(values) => finite(values, 0x7f80),
+            Values::I8(_) | Values::U8(_) => true,
+        }
+    }
+
+    fn take(&mut self) -> ArrayRef {
+        match self {
+            Values::F32(values) => Arc::new(Float32Array::from(std::mem::take(values))),
+            Values::F16(values) => {
+                let floats: ScalarBuffer<half::f16> =
+                    ScalarBuffer::from(arrow_buffer::Buffer::from_vec(std::mem::take(values)));
+                Arc::new(Float16Array::new(floats, None))
+            }
+            Values::BF16(values) => Arc::new(UInt16Array::from(std::mem::take(values))),
+            Values::I8(values) => Arc::new(Int8Array::from(std::mem::take(values))),
+            Values::U8(values) => Arc::new(UInt8Array::from(std::mem::take(values))),
+        }
+    }
+}
+
 impl VectorColumn {
-    fn new(name: &str, kind: VectorKind, dim: usize) -> Self {
+    fn new(spec: &VectorSpec) -> Self {
         VectorColumn {
-            name: name.to_owned(),
-            kind,
-            dim,
-            values: Vec::new(),
+            name: spec.name.clone(),
+            kind: spec.kind,
+            dim: spec.dim.unwrap_or(0),
+            values: Values::new(if spec.kind == VectorKind::Bits { Element::U8 } else { spec.element }),
+            wide: Vec::new(),
             indices: Vec::new(),
             ends: Vec::new(),
             present: Vec::new(),
             touched: false,
+            misfit: false,
         }
+    }
+
+    fn floats(&mut self) -> &mut Vec<f32> {
+        match &mut self.values {
+            Values::F32(values) => values,
+            _ => &mut self.wide,
+        }
+    }
+
+    /// Brings floats that were given for a column of narrower elements into these.
+    fn narrow(&mut self) {
+        let wide = std::mem::take(&mut self.wide);
+        self.misfit |= self.kind == VectorKind::Bits && !wide.is_empty();
+        self.misfit |= !wide.iter().all(|value| self.values.push_exact(*value));
+    }
+
+    /// Stored values of one row of a dense, multi or bit vector.
+    fn width(&self) -> usize {
+        if self.kind == VectorKind::Bits { self.dim.div_ceil(8) } else { self.dim }
     }
 
     /// Values that belong to whole records.
     fn kept_values(&self, rows: usize) -> usize {
         match self.kind {
-            VectorKind::Dense => rows * self.dim,
+            VectorKind::Dense | VectorKind::Bits => rows * self.width(),
             VectorKind::Sparse => self.last_end(),
             VectorKind::Multi => self.last_end() * self.dim,
         }
@@ -226,23 +392,28 @@ impl VectorColumn {
     }
 
     fn fault(&self, rows: usize) -> Option<Fault> {
-        let fresh = self.values.get(self.kept_values(rows)..).unwrap_or(&[]);
+        let kept = self.kept_values(rows);
+        let fresh = self.values.len().saturating_sub(kept);
         let whole = match self.kind {
-            VectorKind::Dense => fresh.is_empty() || fresh.len() == self.dim,
-            VectorKind::Multi => self.dim > 0 && fresh.len().is_multiple_of(self.dim),
+            VectorKind::Dense | VectorKind::Bits => fresh == 0 || fresh == self.width(),
+            VectorKind::Multi => self.dim > 0 && fresh.is_multiple_of(self.dim),
             VectorKind::Sparse => true,
         };
-        if !whole {
-            return Some(Fault::WrongDim { vector: self.name.clone(), expected: self.dim, found: fresh.len() });
+        if self.misfit {
+            return Some(Fault::WrongElement { vector: self.name.clone() });
         }
-        (!all_finite(fresh)).then(|| Fault::NonFinite { vector: self.name.clone() })
+        if !whole {
+            let found = if self.kind == VectorKind::Bits { 8 * fresh } else { fresh };
+            return Some(Fault::WrongDim { vector: self.name.clone(), expected: self.dim, found });
+        }
+        (!self.values.finite_from(kept)).then(|| Fault::NonFinite { vector: self.name.clone() })
     }
 
     fn close_row(&mut self, rows: usize) {
         let fresh = self.values.len() - self.kept_values(rows);
         let present = fresh > 0 || self.touched;
         match self.kind {
-            VectorKind::Dense => self.values.resize((rows + 1) * self.dim, 0.0),
+            VectorKind::Dense | VectorKind::Bits => self.values.resize((rows + 1) * self.width()),
             VectorKind::Sparse => self.ends.push(self.indices.len() as i32),
             VectorKind::Multi => self.ends.push((self.values.len() / self.dim.max(1)) as i32),
         }
@@ -252,28 +423,34 @@ impl VectorColumn {
 
     fn rollback(&mut self, rows: usize) {
         let kept = self.kept_values(rows);
-        self.values.truncate(kept);
+        if self.values.len() > kept {
+            self.values.resize(kept);
+        }
         if self.kind == VectorKind::Sparse {
             self.indices.truncate(kept);
         }
-        self.touched = false;
+        self.wide.clear();
+        (self.touched, self.misfit) = (false, false);
     }
 
     fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, Fault> {
         let present = std::mem::take(&mut self.present);
         let nulls = present.iter().any(|p| !p).then(|| NullBuffer::from(present));
-        let values = Float32Array::from(std::mem::take(&mut self.values));
+        let values = self.values.take();
         let ends = std::mem::take(&mut self.ends);
         match (self.kind, data_type) {
-            (VectorKind::Dense, DataType::FixedSizeList(item, size)) => Ok(Arc::new(
-                FixedSizeListArray::try_new(item.clone(), *size, Arc::new(values), nulls).map_err(layout_fault)?,
-            )),
+            (VectorKind::Dense, DataType::FixedSizeList(item, size)) => {
+                Ok(Arc::new(FixedSizeListArray::try_new(item.clone(), *size, values, nulls).map_err(layout_fault)?))
+            }
+            (VectorKind::Bits, DataType::FixedSizeBinary(width)) => {
+                let bytes = values.to_data().buffers()[0].clone();
+                Ok(Arc::new(FixedSizeBinaryArray::try_new(*width, bytes, nulls).map_err(layout_fault)?))
+            }
             (VectorKind::Multi, DataType::List(item)) => {
                 let DataType::FixedSizeList(element, size) = item.data_type() else {
                     return Err(Fault::Layout { reason: format!("multi column of {data_type}") });
                 };
-                let rows = FixedSizeListArray::try_new(element.clone(), *size, Arc::new(values), None)
-                    .map_err(layout_fault)?;
+                let rows = FixedSizeListArray::try_new(element.clone(), *size, values, None).map_err(layout_fault)?;
                 Ok(Arc::new(
                     ListArray::try_new(item.clone(), offsets(&ends), Arc::new(rows), nulls).map_err(layout_fault)?,
                 ))
@@ -284,8 +461,7 @@ impl VectorColumn {
                     ListArray::try_new(layout::item_field(item.data_type().clone()), offsets(&ends), item, None)
                         .map_err(layout_fault)
                 };
-                let children: Vec<ArrayRef> =
-                    vec![Arc::new(list(Arc::new(indices))?), Arc::new(list(Arc::new(values))?)];
+                let children: Vec<ArrayRef> = vec![Arc::new(list(Arc::new(indices))?), Arc::new(list(values)?)];
                 Ok(Arc::new(StructArray::try_new(fields.clone(), children, nulls).map_err(layout_fault)?))
             }
             _ => Err(Fault::Layout { reason: format!("{} column of {data_type}", self.name) }),
@@ -326,7 +502,6 @@ fn layout_fault(error: arrow_schema::ArrowError) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::VectorSpec;
     use crate::view::{BatchView, VectorValue};
 
     fn schema() -> Arc<CollectionSchema> {
@@ -366,6 +541,50 @@ mod tests {
         assert_eq!(view.vector(2, 0), Some(VectorValue::Sparse(&[1, 7], &[0.5, 0.25])));
         assert_eq!((view.vector(0, 1), view.vector(1, 1), view.vector(2, 1)), (None, None, None));
         assert_eq!((view.id(1), view.namespace(1)), ("c", Some("n")));
+    }
+
+    #[test]
+    fn narrow_elements_and_bits_are_kept_as_they_lie_in_the_file() {
+        let narrow = |name: &str, element, dim| VectorSpec { element, ..VectorSpec::dense(name, dim) };
+        let mut schema = CollectionSchema::new("c");
+        schema.vectors = vec![
+            narrow("f16", Element::F16, 2),
+            narrow("bf16", Element::BF16, 1),
+            narrow("i8", Element::I8, 3),
+            narrow("u8", Element::U8, 1),
+            VectorSpec { kind: VectorKind::Bits, ..narrow("bits", Element::U8, 10) },
+        ];
+        let schema = Arc::new(schema);
+        let mut builder = BatchBuilder::new(schema.clone()).unwrap();
+        let row = RowText { namespace: None, ..row("a") };
+        for (column, bytes) in
+            [&[0, 0x3c, 0, 0xc0][..], &[0x80, 0x3f], &[1, 0xff, 0x80], &[200], &[0xa5, 0x40]].into_iter().enumerate()
+        {
+            builder.push_bytes(column, bytes);
+        }
+        builder.finish_row(row).unwrap();
+        builder.push_bytes(0, &[0, 0x7c, 0, 0]);
+        assert!(matches!(builder.finish_row(row), Err(Fault::NonFinite { .. })));
+        builder.push_bytes(0, &[0, 0, 0]);
+        assert!(matches!(builder.finish_row(row), Err(Fault::WrongElement { .. })));
+        builder.push_dense(0, &[0.5, 0.1]);
+        assert!(matches!(builder.finish_row(row), Err(Fault::WrongElement { .. })));
+        builder.push_bytes(4, &[0; 3]);
+        assert!(matches!(builder.finish_row(row), Err(Fault::WrongDim { expected: 10, found: 24, .. })));
+        builder.push_dense(0, &[0.5, -2.0]);
+        builder.push_dense(2, &[1.0, -128.0, 127.0]);
+        builder.finish_row(row).unwrap();
+        builder.finish_row(row).unwrap();
+        let batch = builder.finish().unwrap();
+        let view = BatchView::new(&batch, &schema).unwrap();
+        let widened = |values: &[f32]| Some(VectorValue::Widened(values.to_vec()));
+        assert_eq!(view.vector(0, 0), widened(&[1.0, -2.0]));
+        assert_eq!(view.vector(1, 0), widened(&[1.0]));
+        assert_eq!(view.vector(2, 0), widened(&[1.0, -1.0, -128.0]));
+        assert_eq!(view.vector(3, 0), widened(&[200.0]));
+        assert_eq!(view.vector(4, 0), Some(VectorValue::Bits(&[0xa5, 0x40])));
+        assert_eq!((view.vector(0, 1), view.vector(2, 1)), (widened(&[0.5, -2.0]), widened(&[1.0, -128.0, 127.0])));
+        assert!((0..5).all(|column| view.vector(column, 2).is_none()));
     }
 
     #[test]

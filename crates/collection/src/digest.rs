@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! id        = H(01 | u32 len, namespace | id kind | id)        kind: 0 integer, 1 text; no namespace = length 0
-//! vector    = H(02 | id | u32 len, name | shape | u32 dim | H(values))   shape: 0 dense, 1 sparse, 2 multi
+//! vector    = H(02 | id | u32 len, name | shape | u32 dim | H(values))   shape: 0 dense, 1 sparse, 2 multi, 3 bits
 //! document  = H(03 | id | H(text))
 //! metadata  = H(04 | id | H(canonical JSON))                   absent, null and {} have no component
 //! record    = H(00 | id | vectors present, by name | document | metadata)
@@ -83,6 +83,7 @@ impl Digester {
             VectorValue::Dense(values) => (0u8, self.floats(values)),
             VectorValue::Widened(values) => (0, self.floats(values)),
             VectorValue::Multi(values) => (2, self.floats(values)),
+            VectorValue::Bits(bytes) => (3, xxh3_128(bytes)),
             VectorValue::Sparse(indices, values) => {
                 let values = self.floats(values);
                 self.floats.clear();

@@ -17,6 +17,11 @@ pub enum Fault {
         /// Elements that the record has.
         found: usize,
     },
+    /// A vector was given in another element type than the schema's, or ends within an element.
+    WrongElement {
+        /// Name of the vector.
+        vector: String,
+    },
     /// A vector holds NaN or an infinity.
     NonFinite {
         /// Name of the vector.
@@ -56,6 +61,9 @@ impl fmt::Display for Fault {
         match self {
             Fault::WrongDim { vector, expected, found } => {
                 write!(f, "{}: {found} dimensions, the collection has {expected}", vector_label(vector))
+            }
+            Fault::WrongElement { vector } => {
+                write!(f, "{}: not of the collection's element type, or cut off", vector_label(vector))
             }
             Fault::NonFinite { vector } => write!(f, "{}: NaN or infinity", vector_label(vector)),
             Fault::UnknownVector { vector } => write!(f, "{}: the schema has no such vector", vector_label(vector)),

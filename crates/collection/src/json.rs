@@ -191,6 +191,83 @@ impl<'de> Deserialize<'de> for Entries<'de> {
     }
 }
 
+/// The text of one JSON object, put together key by key in the order in which keys come.
+///
+/// Typed sources write their values through the `append_` functions of this module, so that the same value has the
+/// same text whoever reads it: integers of any size without a point, floats always with one, what JSON cannot say in
+/// wrapper objects of one key (`{"$float":"inf"}`, `{"$bytes":"<base64>"}`).
+#[derive(Debug, Default)]
+pub struct ObjectText {
+    out: Vec<u8>,
+}
+
+impl ObjectText {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.out.clear();
+    }
+
+    /// Begins the entry `key`: append exactly one value to what is returned.
+    pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
+        self.out.push(if self.out.is_empty() { b'{' } else { b',' });
+        append_string(key, &mut self.out);
+        self.out.push(b':');
+        &mut self.out
+    }
+
+    /// Closes the object and returns its text; `None` if it has no entry. Call [`Self::clear`] before the next one.
+    /// Fails where something else than UTF-8 was appended.
+    pub fn close(&mut self) -> Result<Option<&str>, Fault> {
+        if self.out.is_empty() {
+            return Ok(None);
+        }
+        self.out.push(b'}');
+        std::str::from_utf8(&self.out).map(Some).map_err(|error| Fault::BadJson { reason: error.to_string() })
+    }
+}
+
+/// Appends an integer.
+pub fn append_integer(value: i128, out: &mut Vec<u8>) {
+    out.extend_from_slice(value.to_string().as_bytes());
+}
+
+/// Appends a float that stays a float: `1.0`, `1e300`; `{"$float":"nan"}`, `{"$float":"inf"}`, `{"$float":"-inf"}`.
+pub fn append_float(value: f64, out: &mut Vec<u8>) {
+    match value {
+        _ if value.is_finite() => out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes()),
+        _ if value.is_nan() => out.extend_from_slice(br#"{"$float":"nan"}"#),
+        _ if value > 0.0 => out.extend_from_slice(br#"{"$float":"inf"}"#),
+        _ => out.extend_from_slice(br#"{"$float":"-inf"}"#),
+    }
+}
+
+/// Appends a boolean.
+pub fn append_bool(value: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(if value { b"true" } else { b"false" });
+}
+
+/// Appends bytes as `{"$bytes":"<base64>"}`, standard alphabet with padding.
+pub fn append_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
+    out.extend_from_slice(format!(r#"{{"$bytes":"{text}"}}"#).as_bytes());
+}
+
+/// Appends the elements of an array, each written by `append`.
+pub fn append_array_of<T>(
+    items: impl IntoIterator<Item = T>,
+    out: &mut Vec<u8>,
+    mut append: impl FnMut(T, &mut Vec<u8>),
+) {
+    out.push(b'[');
+    for (position, item) in items.into_iter().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        append(item, out);
+    }
+    out.push(b']');
+}
+
 /// Appends `text` as a JSON string literal.
 pub fn append_string(text: &str, out: &mut Vec<u8>) {
     // Writing a str into a Vec cannot fail.
@@ -226,6 +303,20 @@ mod tests {
         assert!(canonical(r#"{"a":"\ud800"}"#, &mut out).is_err());
         assert!(canonical(&"[".repeat(10_000), &mut out).is_err());
         assert!(canonical("1e999", &mut out).is_err());
+    }
+
+    #[test]
+    fn typed_values_have_one_text() {
+        let mut object = ObjectText::default();
+        assert_eq!(object.close(), Ok(None));
+        append_float(1.0, object.key("f"));
+        append_float(f64::NEG_INFINITY, object.key("inf"));
+        append_integer(-7, object.key("i"));
+        append_bytes(b"\xff\0", object.key("b"));
+        append_array_of([true, false], object.key("a\"b"), |v, out| append_bool(v, out));
+        let text = r#"{"f":1.0,"inf":{"$float":"-inf"},"i":-7,"b":{"$bytes":"/wA="},"a\"b":[true,false]}"#;
+        assert_eq!(object.close(), Ok(Some(text)));
+        assert_eq!(check_object(text, &mut Vec::new()), Ok(true));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `vector`, `vector.<name>` | FixedSizeList of the element, nullable | null = the record has no such vector |
 //! | `sparse.<name>` | Struct{indices: List<UInt32>, values: List<Float32>}, nullable | indices strictly ascending |
 //! | `multi.<name>` | List<FixedSizeList<Float32>>, nullable | 0..n rows |
+//! | `bits.<name>` | FixedSizeBinary(ceil(dim / 8)), nullable | the most significant bit first, as numpy packs them; bits beyond `dim` are 0 |
 //! | `document` | Utf8, nullable | source text |
 //! | `metadata` | Utf8, nullable | the record's JSON object, verbatim |
 //!
@@ -39,6 +40,7 @@ pub fn vector_column(spec: &VectorSpec) -> String {
         VectorKind::Dense => "vector",
         VectorKind::Sparse => "sparse",
         VectorKind::Multi => "multi",
+        VectorKind::Bits => "bits",
     };
     match (spec.kind, spec.name.is_empty()) {
         (VectorKind::Dense, true) => family.to_owned(),
@@ -82,6 +84,7 @@ pub fn vector_type(spec: &VectorSpec) -> Option<DataType> {
         VectorKind::Dense => spec.dim.map(row),
         VectorKind::Multi => spec.dim.map(|dim| DataType::List(item_field(row(dim)))),
         VectorKind::Sparse => Some(DataType::Struct(sparse_fields())),
+        VectorKind::Bits => spec.dim.map(|dim| DataType::FixedSizeBinary(dim.div_ceil(8) as i32)),
     }
 }
 

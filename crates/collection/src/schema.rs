@@ -65,7 +65,7 @@ impl CollectionSchema {
         }
     }
 
-    /// The vector columns that exist in batches: all but dense and multi vectors without dimensions.
+    /// The vector columns that exist in batches: all but dense, multi and bit vectors without dimensions.
     pub fn stored_vectors(&self) -> impl Iterator<Item = &VectorSpec> {
         self.vectors.iter().filter(|v| v.dim.is_some() || v.kind == VectorKind::Sparse)
     }
@@ -75,12 +75,15 @@ impl CollectionSchema {
         self.vectors.iter().find(|v| v.name == name)
     }
 
-    /// Bytes of one record's dense vectors: what a reader may count on per row.
+    /// Bytes of one record's dense and bit vectors: what a reader may count on per row.
     pub fn dense_row_bytes(&self) -> usize {
         self.vectors
             .iter()
-            .filter(|v| v.kind == VectorKind::Dense)
-            .map(|v| v.dim.unwrap_or(0) * v.element.bytes())
+            .map(|v| match v.kind {
+                VectorKind::Dense => v.dim.unwrap_or(0) * v.element.bytes(),
+                VectorKind::Bits => v.dim.unwrap_or(0).div_ceil(8),
+                VectorKind::Sparse | VectorKind::Multi => 0,
+            })
             .sum()
     }
 }

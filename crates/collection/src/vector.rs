@@ -41,6 +41,8 @@ pub enum VectorKind {
     Sparse,
     /// 0..n rows of `dim` elements for every record (late interaction).
     Multi,
+    /// `dim` bits for every record, eight to a byte; the element type is `U8` and means nothing.
+    Bits,
 }
 
 /// The function that the collection declares for comparing vectors.
@@ -80,7 +82,7 @@ impl Metric {
 pub struct VectorSpec {
     /// Empty for the unnamed vector.
     pub name: String,
-    /// Dense, sparse or multi.
+    /// Dense, sparse, multi or bits.
     pub kind: VectorKind,
     /// Element type of dense and multi vectors; sparse values are `f32`.
     pub element: Element,

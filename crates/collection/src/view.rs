@@ -6,7 +6,8 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Float32Type, Int8Type, Int32Type, UInt8Type, UInt16Type, UInt32Type};
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, FixedSizeListArray, ListArray, RecordBatch, StringArray, StructArray, UInt8Array,
+    Array, ArrayRef, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, ListArray, RecordBatch, StringArray,
+    StructArray, UInt8Array,
 };
 
 use crate::fault::Fault;
@@ -25,6 +26,8 @@ pub enum VectorValue<'a> {
     Sparse(&'a [u32], &'a [f32]),
     /// Rows of `dim` floats, one after another.
     Multi(&'a [f32]),
+    /// `dim` bits, the most significant of each byte first.
+    Bits(&'a [u8]),
 }
 
 /// A batch whose layout has been checked.
@@ -48,6 +51,7 @@ enum VectorData<'a> {
     Dense(&'a FixedSizeListArray),
     Sparse(&'a StructArray, &'a ListArray, &'a ListArray),
     Multi(&'a ListArray, &'a FixedSizeListArray),
+    Bits(&'a FixedSizeBinaryArray),
 }
 
 impl<'a> BatchView<'a> {
@@ -161,6 +165,7 @@ impl<'a> VectorColumn<'a> {
                 let indices = pair.column(0).as_list_opt().ok_or_else(wrong)?;
                 VectorData::Sparse(pair, indices, pair.column(1).as_list_opt().ok_or_else(wrong)?)
             }
+            VectorKind::Bits => VectorData::Bits(column.as_fixed_size_binary_opt().ok_or_else(wrong)?),
         };
         Ok(VectorColumn { spec, dim: spec.dim.unwrap_or(0), data })
     }
@@ -168,6 +173,7 @@ impl<'a> VectorColumn<'a> {
     fn value(&self, row: usize) -> Option<VectorValue<'a>> {
         match &self.data {
             VectorData::Dense(list) => list.is_valid(row).then(|| self.dense(list, row)),
+            VectorData::Bits(bytes) => bytes.is_valid(row).then(|| VectorValue::Bits(bytes.value(row))),
             VectorData::Sparse(pair, indices, values) => pair.is_valid(row).then(|| {
                 let (start, end) = bounds(indices, row);
                 let (value_start, value_end) = bounds(values, row);

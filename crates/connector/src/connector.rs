@@ -1,5 +1,6 @@
 //! One static [`Connector`] per provider or format, and the registry that the toolkit fills.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -24,6 +25,8 @@ pub struct Connector {
     pub extensions: &'static [&'static str],
     /// What it can do.
     pub capabilities: Capabilities,
+    /// What `--option KEY=VALUE` takes when it is read.
+    pub options: &'static [SourceOption],
     /// Looks at a path without changing it; `None` if it is something else.
     pub probe: fn(&Path) -> Option<Score>,
     /// The collections in a locator.
@@ -53,6 +56,42 @@ pub struct Capabilities {
     pub bundles: bool,
     /// The real engine that the tests run it against.
     pub proven_with: &'static str,
+    /// What it reads, version by version, and how that is known.
+    pub covers: &'static [Coverage],
+}
+
+/// One kind of file that a connector reads.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Coverage {
+    /// The format, with the versions of its producer.
+    pub what: &'static str,
+    /// How it is known that it is read right.
+    pub known: Known,
+    /// The test that shows it, or what is not read.
+    pub note: &'static str,
+}
+
+/// How something is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// The tests make a dump with the engine and compare with its own answer.
+    AgainstEngine,
+    /// The tests read a stored dump of the real engine and compare with its answer.
+    StoredDump,
+    /// Written after the format's description; no real file was at hand.
+    SheetOnly,
+    /// Recognised and refused, with the reason.
+    Refused,
+}
+
+/// An option of one connector.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct SourceOption {
+    /// The key.
+    pub key: &'static str,
+    /// What it means, what values it takes and what it is by default.
+    pub about: &'static str,
 }
 
 /// How a source is opened.
@@ -70,6 +109,10 @@ pub struct OpenOptions {
     pub metric: Option<Metric>,
     /// Read although the source is locked, changing or unclean.
     pub allow_inconsistent: bool,
+    /// Read what the dump holds only approximately (quantised vectors, doubles that no f32 holds); noted in the schema.
+    pub allow_lossy: bool,
+    /// Options of the one connector, by key.
+    pub options: BTreeMap<String, String>,
     /// Digest whole input files, not only their edges.
     pub hash_source: bool,
     /// Bounds on foreign lengths.
@@ -98,6 +141,29 @@ pub struct CollectionInfo {
     pub schema: CollectionSchema,
     /// Producer and version, if the files tell.
     pub producer: Option<String>,
+    /// What is worth telling: what cannot be read, what is unclean.
+    pub notes: Vec<String>,
+}
+
+impl OpenOptions {
+    /// The option `key` of the connector.
+    pub fn option(&self, key: &str) -> Option<&str> {
+        self.options.get(key).map(String::as_str)
+    }
+}
+
+impl Connector {
+    /// Fails if `options` holds a key that this connector does not know.
+    pub fn check_options(&self, options: &OpenOptions) -> Result<()> {
+        let known = |key: &str| self.options.iter().any(|option| option.key == key);
+        let Some(key) = options.options.keys().find(|key| !known(key)) else { return Ok(()) };
+        let names: Vec<&str> = self.options.iter().map(|option| option.key).collect();
+        let hint = match names.as_slice() {
+            [] => "it takes none".to_owned(),
+            names => format!("it takes {}", names.join(", ")),
+        };
+        Err(Error::usage(format!("`{}` has no option `{key}`", self.name)).hint(hint))
+    }
 }
 
 /// A count and how far to trust it.

@@ -8,6 +8,7 @@
 pub mod connector;
 pub mod error;
 pub mod job;
+pub mod liveness;
 pub mod locator;
 pub mod loss;
 pub mod mapping;
@@ -16,9 +17,13 @@ pub mod sink;
 pub mod source;
 pub mod split;
 
-pub use connector::{Capabilities, CollectionInfo, Connector, Count, CreateOptions, OpenOptions, Registry, Score};
+pub use connector::{
+    Capabilities, CollectionInfo, Connector, Count, Coverage, CreateOptions, Known, OpenOptions, Registry, Score,
+    SourceOption,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use job::Job;
+pub use liveness::{LiveRows, Liveness, SameVersion};
 pub use locator::Locator;
 pub use loss::{Grade, Loss};
 pub use mapping::Mapping;

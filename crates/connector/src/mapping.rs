@@ -296,6 +296,7 @@ fn push_vector(
             push_rows(&mut scaled, rows, normalise, dim);
             builder.push_multi(column, &scaled);
         }
+        Some(VectorValue::Bits(bytes)) => builder.push_bytes(column, bytes),
     }
     Ok(())
 }

@@ -235,6 +235,13 @@ impl RecordDecoder {
                     .map_err(|e| format!("{label}: values: {e}"))?;
                 self.builder.push_sparse(column, &pair.indices, &self.floats).map_err(|fault| fault.to_string())
             }
+            (Some(VectorKind::Bits), Shape::Bits) => {
+                let text: BitsText<'_> = serde_json::from_str(text).map_err(|e| format!("{label}: {e}"))?;
+                let dim = self.builder.schema().vector(name).and_then(|spec| spec.dim).unwrap_or(0);
+                let packed = pack_bits(text.bits, dim).map_err(|reason| format!("{label}: {reason}"))?;
+                self.builder.push_bytes(column, &packed);
+                Ok(())
+            }
             (Some(VectorKind::Dense), Shape::Empty) => {
                 Err(format!("{label} is empty; leave it out if the record has none"))
             }
@@ -254,6 +261,17 @@ pub enum Shape {
     Rows,
     /// `{"indices": [1], "values": [2]}`.
     Pair,
+    /// `{"bits": "0110"}`.
+    Bits,
+}
+
+/// A bit vector as it is written: one sign per bit.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BitsText<'a> {
+    /// `0` and `1`, as many as the vector has dimensions.
+    #[serde(borrow)]
+    pub bits: &'a str,
 }
 
 /// A sparse vector as it is written.
@@ -274,6 +292,7 @@ pub fn shape_of(text: &str) -> Option<Shape> {
         (b'[', b']') => Some(Shape::Empty),
         (b'[', b'[') => Some(Shape::Rows),
         (b'[', _) => Some(Shape::Numbers),
+        (b'{', _) if serde_json::from_str::<BitsText<'_>>(text).is_ok() => Some(Shape::Bits),
         (b'{', _) => Some(Shape::Pair),
         _ => None,
     }
@@ -291,6 +310,22 @@ pub fn scan_rows(text: &str, dim: usize, out: &mut Vec<f32>) -> Result<(), Strin
         }
     }
     Ok(())
+}
+
+/// The bytes of `dim` bits that are written as signs, the most significant first.
+pub fn pack_bits(signs: &str, dim: usize) -> Result<Vec<u8>, String> {
+    if signs.len() != dim {
+        return Err(format!("{} bits, the collection has {dim}", signs.len()));
+    }
+    let mut bytes = vec![0; dim.div_ceil(8)];
+    for (position, sign) in signs.bytes().enumerate() {
+        match sign {
+            b'1' => bytes[position / 8] |= 0x80 >> (position % 8),
+            b'0' => {}
+            _ => return Err(format!("sign {position} is neither 0 nor 1")),
+        }
+    }
+    Ok(bytes)
 }
 
 /// The id that a JSON text stands for: an integer in canonical spelling, or a string as it is.
@@ -315,6 +350,7 @@ fn kind_name(kind: Option<&VectorKind>) -> &'static str {
         Some(VectorKind::Dense) => "an array of numbers",
         Some(VectorKind::Multi) => "an array of arrays",
         Some(VectorKind::Sparse) => "an object of indices and values",
+        Some(VectorKind::Bits) => "an object of bits",
         None => "none",
     }
 }

@@ -99,6 +99,12 @@ fn encode_vector(value: &VectorValue<'_>, dim: usize, out: &mut Vec<u8>) -> Resu
             out.push(b']');
             Ok(())
         }
+        VectorValue::Bits(bytes) => {
+            out.extend_from_slice(b"{\"bits\":\"");
+            out.extend((0..dim).map(|bit| b'0' + (bytes[bit / 8] >> (7 - bit % 8) & 1)));
+            out.extend_from_slice(b"\"}");
+            Ok(())
+        }
     }
 }
 

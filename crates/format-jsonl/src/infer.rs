@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 use tranship_collection::json::Entries;
 use tranship_collection::schema::IdKinds;
-use tranship_collection::{CollectionSchema, VectorKind, VectorSpec};
+use tranship_collection::{CollectionSchema, Element, VectorKind, VectorSpec};
 use tranship_kernels::scan_f32_array;
 
-use crate::decode::{Shape, shape_of};
+use crate::decode::{BitsText, Shape, shape_of};
 use crate::record::{Fields, Keys, present};
 
 /// Bytes that are looked at.
@@ -87,6 +87,11 @@ impl Sample {
                 .and_then(|rows| rows.first().and_then(|row| dim_of(row.get())))
                 .map(|dim| VectorSpec { kind: VectorKind::Multi, ..VectorSpec::dense(name, dim) }),
             Some(Shape::Pair) => Some(VectorSpec { kind: VectorKind::Sparse, dim: None, ..VectorSpec::dense(name, 0) }),
+            Some(Shape::Bits) => serde_json::from_str::<BitsText<'_>>(text).ok().map(|text| VectorSpec {
+                kind: VectorKind::Bits,
+                element: Element::U8,
+                ..VectorSpec::dense(name, text.bits.len())
+            }),
             Some(Shape::Empty) | None => None,
         };
         if let Some(spec) = spec.filter(|spec| spec.dim.is_none_or(|dim| (1..=max_dim).contains(&dim))) {

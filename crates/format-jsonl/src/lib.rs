@@ -39,13 +39,15 @@ pub static CONNECTOR: Connector = Connector {
     capabilities: Capabilities {
         reads: "files, .gz, .zst, standard input",
         writes: "files, .gz, .zst, standard output",
-        vectors: "f32 dense, named, sparse, multi",
+        vectors: "f32 dense, named, sparse, multi, bits",
         ids: "integers of any size, text",
         metadata: "any JSON object, verbatim",
         several_collections: false,
         bundles: false,
         proven_with: "serde_json",
+        covers: &[],
     },
+    options: &[],
     probe,
     list: Some(list),
     open: Some(open),
@@ -79,7 +81,13 @@ fn first_character(path: &Path) -> Option<u8> {
 fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>> {
     let source = JsonlSource::open(&locator.path, options)?;
     let schema = source.schema().clone();
-    Ok(vec![CollectionInfo { name: schema.name.clone(), records: Count::Unknown, schema, producer: None }])
+    Ok(vec![CollectionInfo {
+        name: schema.name.clone(),
+        records: Count::Unknown,
+        schema,
+        producer: None,
+        notes: Vec::new(),
+    }])
 }
 
 fn open(locator: &Locator, options: &OpenOptions) -> Result<Box<dyn Source>> {

@@ -22,7 +22,10 @@ use tranship_collection::{BatchView, CollectionSchema, Fault, VectorKind, Vector
 /// Bytes that one record takes, for cutting row groups; a function of the record alone.
 pub fn row_bytes(view: &BatchView<'_>, schema: &CollectionSchema, row: usize) -> usize {
     let text = |text: Option<&str>| text.map_or(0, str::len);
-    let of_any_length = schema.stored_vectors().enumerate().filter(|(_, spec)| spec.kind != VectorKind::Dense);
+    let of_any_length = schema
+        .stored_vectors()
+        .enumerate()
+        .filter(|(_, spec)| matches!(spec.kind, VectorKind::Sparse | VectorKind::Multi));
     let vectors: usize = of_any_length
         .map(|(column, _)| match view.vector(column, row) {
             Some(VectorValue::Multi(values)) => 4 * values.len(),

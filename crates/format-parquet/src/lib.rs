@@ -40,7 +40,9 @@ pub static CONNECTOR: Connector = Connector {
         several_collections: false,
         bundles: false,
         proven_with: "the parts of archives: DuckDB, polars, pyarrow 15 and newest",
+        covers: &[],
     },
+    options: &[],
     probe,
     list: Some(list),
     open: Some(open),
@@ -73,6 +75,7 @@ fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>>
         records,
         schema,
         producer: source.producer().map(str::to_owned),
+        notes: Vec::new(),
     }])
 }
 

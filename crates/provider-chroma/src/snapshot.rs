@@ -50,6 +50,7 @@ pub fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionIn
             records: Count::Exact(collection.records),
             schema: source::schema_of(&database, &catalog, collection)?,
             producer: Some(catalog.producer.clone()),
+            notes: Vec::new(),
         })
     });
     infos.collect()

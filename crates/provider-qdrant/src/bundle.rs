@@ -67,12 +67,18 @@ pub fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionIn
         let bundle = BundleSource::open(&locator.path, options)?;
         let producer = Some("tranship bundle for Qdrant".to_owned());
         let records = Count::Exact(bundle.records());
-        CollectionInfo { name: bundle.schema().name.clone(), records, schema: bundle.schema().clone(), producer }
+        CollectionInfo {
+            name: bundle.schema().name.clone(),
+            records,
+            schema: bundle.schema().clone(),
+            producer,
+            notes: Vec::new(),
+        }
     } else {
         let pages = pages::PageSource::open(&locator.path, options)?;
         let producer = Some("Qdrant scroll pages".to_owned());
         let schema = pages.schema().clone();
-        CollectionInfo { name: schema.name.clone(), records: Count::Unknown, schema, producer }
+        CollectionInfo { name: schema.name.clone(), records: Count::Unknown, schema, producer, notes: Vec::new() }
     };
     Ok(vec![info])
 }

@@ -29,6 +29,17 @@ pub fn chroma(version: &str, into: &Path) -> PathBuf {
     into.join(name)
 }
 
+/// Unpacks `fixtures/NAME.tar.zst` into `into`, where a test may do with the files what it likes.
+///
+/// # Panics
+/// If there is no such fixture.
+pub fn unpack(name: &str, into: &Path) {
+    let archive = path(&format!("{name}.tar.zst"));
+    let done =
+        Command::new("sh").arg("-c").arg(r#"zstd -dc --long=31 "$0" | tar x -C "$1""#).arg(archive).arg(into).status();
+    assert!(done.is_ok_and(|status| status.success()), "cannot unpack {name}");
+}
+
 /// The truth of a Chroma fixture: one JSON object per live record, in the order of the engine's answer.
 pub fn chroma_truth(version: &str, unpacked: &Path) -> Vec<serde_json::Value> {
     let stored = path(&format!("chroma-{version}.truth.jsonl.zst"));

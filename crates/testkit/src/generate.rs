@@ -127,6 +127,10 @@ impl Generator {
                     let rows = random.below(3) as usize + usize::from(!self.empty_multi);
                     builder.push_multi(column, &floats(rows * self.dim, random));
                 }
+                VectorKind::Bits => {
+                    let bytes: Vec<u8> = (0..self.dim.div_ceil(8)).map(|_| random.number() as u8).collect();
+                    builder.push_bytes(column, &bytes);
+                }
                 VectorKind::Sparse => {
                     let indices: Vec<u32> =
                         (0..random.below(6) as u32).map(|i| i * 1000 + random.below(999) as u32).collect();

@@ -5,11 +5,12 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod binary;
-pub mod conformance;
+pub mod damage;
 pub mod engines;
 pub mod fixtures;
 pub mod generate;
 pub mod memory;
+pub mod reading;
 
 pub use binary::{Ran, Tranship};
 pub use generate::{Generator, Random};

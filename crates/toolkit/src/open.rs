@@ -25,6 +25,7 @@ pub struct Opened {
 /// Opens the one collection that `text` and `options` name.
 pub fn source(text: &str, options: &OpenOptions) -> Result<Opened> {
     let (locator, connector) = resolve(text)?;
+    connector.check_options(options)?;
     let open = connector.open.ok_or_else(|| not_offered(connector, "read"))?;
     let source = open(&locator, options)?;
     let source = match options.metric {
@@ -38,6 +39,7 @@ pub fn source(text: &str, options: &OpenOptions) -> Result<Opened> {
 /// The collections that lie at `text`.
 pub fn list(text: &str, options: &OpenOptions) -> Result<(&'static Connector, Vec<CollectionInfo>)> {
     let (locator, connector) = resolve(text)?;
+    connector.check_options(options)?;
     let list = connector.list.ok_or_else(|| not_offered(connector, "read"))?;
     Ok((connector, list(&locator, options)?))
 }

@@ -211,9 +211,10 @@ fn semantic_faults(side: &Side<'_>, records: u64, engine: EngineOptions<'_>, scr
 }
 
 fn finite(value: &tranship_collection::VectorValue<'_>) -> bool {
-    use tranship_collection::VectorValue::{Dense, Multi, Sparse, Widened};
+    use tranship_collection::VectorValue::{Bits, Dense, Multi, Sparse, Widened};
     match value {
         Dense(values) | Multi(values) | Sparse(_, values) => values.iter().all(|v| v.is_finite()),
         Widened(values) => values.iter().all(|v| v.is_finite()),
+        Bits(_) => true,
     }
 }

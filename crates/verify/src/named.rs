@@ -102,6 +102,7 @@ fn record(view: &BatchView<'_>, row: usize) -> Fetched {
             Some(VectorValue::Sparse(indices, values)) => {
                 indices.iter().map(|i| *i as f32).chain(values.iter().copied()).collect()
             }
+            Some(VectorValue::Bits(bytes)) => bytes.iter().map(|byte| f32::from(*byte)).collect(),
             None => continue,
         };
         vectors.insert(spec.name.clone(), values);

@@ -186,6 +186,7 @@ fn append_vector(
             .hint("set such records aside before they go to Qdrant")
     };
     match value {
+        VectorValue::Bits(_) => return Err(refused("is a bit vector, which Qdrant does not have")),
         VectorValue::Dense(values) => append_floats(values, out),
         VectorValue::Widened(values) => append_floats(values, out),
         VectorValue::Multi([]) => return Err(refused("is a multivector without rows, which Qdrant refuses")),
@@ -219,6 +220,7 @@ fn floats<'a>(value: &'a VectorValue<'_>) -> &'a [f32] {
     match value {
         VectorValue::Dense(values) | VectorValue::Multi(values) | VectorValue::Sparse(_, values) => values,
         VectorValue::Widened(values) => values,
+        VectorValue::Bits(_) => &[],
     }
 }
 

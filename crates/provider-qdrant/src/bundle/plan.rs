@@ -51,6 +51,9 @@ fn vector_losses(spec: &VectorSpec) -> Result<Vec<Loss>> {
     if let Some(fault) = dialect::name_fault(&spec.name) {
         return Err(refused(format!("its name: {fault}")).hint("rename the vector"));
     }
+    if spec.kind == VectorKind::Bits {
+        return Err(refused("it has no bit vectors".to_owned()).hint("leave this vector out"));
+    }
     if spec.kind == VectorKind::Sparse {
         return sparse_losses(spec, &path);
     }
@@ -108,6 +111,8 @@ pub fn create_body(schema: &CollectionSchema) -> Option<Value> {
         match spec.kind {
             VectorKind::Sparse => sparse.insert(spec.name.clone(), json!({})),
             VectorKind::Dense | VectorKind::Multi => dense.insert(spec.name.clone(), dense_params(spec)),
+            // Refused when the target is negotiated.
+            VectorKind::Bits => None,
         };
     }
     if dense.is_empty() && sparse.is_empty() {

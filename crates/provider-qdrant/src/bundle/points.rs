@@ -153,6 +153,7 @@ fn append_vector(builder: &mut BatchBuilder, name: &str, text: &str) -> Fitted<(
             append_multi(builder, column, name, dim, text)
         }
         VectorKind::Sparse => append_sparse(builder, column, text),
+        VectorKind::Bits => Err("Qdrant has no bit vectors".to_owned()),
     }
 }
 

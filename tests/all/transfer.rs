@@ -1,4 +1,4 @@
-//! What every connector that reads and writes must do, whatever it is.
+//! Whole transfers in the test process: a source through the pipeline into a sink, and everything read back.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
