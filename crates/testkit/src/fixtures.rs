@@ -40,6 +40,32 @@ pub fn unpack(name: &str, into: &Path) {
     assert!(done.is_ok_and(|status| status.success()), "cannot unpack {name}");
 }
 
+/// `fixtures/NAME.tar.zst` unpacked below `target/fixtures`, once for all tests: to be read, never written to.
+///
+/// # Panics
+/// If there is no such fixture.
+pub fn shared(name: &str) -> PathBuf {
+    let bytes = path(&format!("{name}.tar.zst")).metadata().unwrap_or_else(|e| panic!("{name}: {e}")).len();
+    let parent = root().join("target/fixtures");
+    let home = parent.join(format!("{name}-{bytes}"));
+    if !home.is_dir() {
+        std::fs::create_dir_all(&parent).expect("target can be written");
+        let fresh = tempfile::tempdir_in(&parent).expect("target can be written");
+        unpack(name, fresh.path());
+        // Another process may have been faster; then there is nothing to be done.
+        if std::fs::rename(fresh.path(), &home).is_ok() {
+            let _moved = fresh.keep();
+        }
+    }
+    assert!(home.is_dir(), "{} cannot be made", home.display());
+    home
+}
+
+/// The directory of five collections that Chroma 1.5.9 wrote, to be read only.
+pub fn five_collections() -> PathBuf {
+    shared("chroma-1.5.9").join("chroma-1.5.9")
+}
+
 /// The truth of a Chroma fixture: one JSON object per live record, in the order of the engine's answer.
 pub fn chroma_truth(version: &str, unpacked: &Path) -> Vec<serde_json::Value> {
     let stored = path(&format!("chroma-{version}.truth.jsonl.zst"));
