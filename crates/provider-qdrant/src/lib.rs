@@ -7,7 +7,7 @@
 pub mod bundle;
 pub mod dialect;
 
-use tranship_connector::{Capabilities, Connector};
+use tranship_connector::{Capabilities, Connector, Coverage, Known};
 
 /// The connector `qdrant`.
 pub static CONNECTOR: Connector = Connector {
@@ -17,13 +17,24 @@ pub static CONNECTOR: Connector = Connector {
     capabilities: Capabilities {
         reads: "bundles written by tranship; pages of POST /collections/{c}/points/scroll",
         writes: "bundles: bodies for PUT /collections/{c}/points, create body, load, check and undo scripts",
-        vectors: "dense f32, sparse, multivector; cosine ones come back at unit length",
+        vectors: "dense f32, f16 and u8, sparse, multivector; cosine ones come back at unit length (but for u8), bf16 and i8 as f32",
         ids: "u64 integers and UUIDs; all others as UUIDv5 with the original in the payload",
         metadata: "any JSON object by value; numbers that Qdrant would round are kept beside it as text",
         several_collections: false,
         bundles: true,
         proven_with: "qdrant-edge-py 0.9.0 (Qdrant's segment engine)",
-        covers: &[],
+        covers: &[
+            Coverage {
+                what: "bundles written by tranship",
+                known: Known::AgainstEngine,
+                note: "applied by qdrant-edge-py 0.9.0 and read back in `tests/all/bundle.rs`",
+            },
+            Coverage {
+                what: "pages of POST /collections/{c}/points/scroll with collection.json",
+                known: Known::SheetOnly,
+                note: "the REST schema of 1.19; the tests' pages come from a stand-in for the server",
+            },
+        ],
     },
     options: &[],
     probe: bundle::probe,
