@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
-use tranship_testkit::{Tranship, fixtures};
+use tranship_testkit::{Ran, Tranship, fixtures};
 
 use crate::support::locator;
 use crate::transfer::tree;
@@ -20,7 +20,7 @@ struct Dump {
     fixture: &'static str,
     /// `provider:path`, the path below the unpacked fixture.
     inside: &'static str,
-    /// Flags that choose the collection, and options of the reader.
+    /// Flags that choose the collection, and options of the reader; `{home}` is where the fixture lies.
     flags: &'static [&'static str],
     /// Live records.
     records: u64,
@@ -72,15 +72,14 @@ impl Dump {
     }
 
     /// Runs a verb with the row's flags; `--collection` and `-o` speak of the second source where there are two.
-    fn run(&self, arguments: &[&str], option: &'static str) -> tranship_testkit::Ran {
-        let second = option == "--option-b";
+    fn run(&self, arguments: &[&str], option: &str) -> Ran {
+        let home = self.home().display().to_string();
         let flags = self.flags.iter().map(|flag| match *flag {
-            "-o" => option,
-            "--collection" if second => "--collection-b",
-            flag => flag,
+            "-o" => option.to_owned(),
+            "--collection" if option == "--option-b" => "--collection-b".to_owned(),
+            flag => flag.replace("{home}", &home),
         });
-        let arguments: Vec<&str> = arguments.iter().copied().chain(flags).collect();
-        Tranship::run(&arguments).expect(0)
+        Tranship::run(arguments.iter().map(|word| (*word).to_owned()).chain(flags)).expect(0)
     }
 
     /// The answer comes within two seconds and counts no record too few.
