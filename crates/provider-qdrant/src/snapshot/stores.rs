@@ -36,8 +36,8 @@ pub struct Tracked {
 
 /// Internal ids and their points.
 pub trait Tracker: Send + Sync {
-    /// Upper bound of the rows: every internal id is below it.
-    fn rows(&self) -> u64;
+    /// One past the highest internal id; may read the tracker once.
+    fn rows(&self) -> Result<u64>;
 
     /// Upper bound of the mapped rows, from headers alone.
     fn at_most(&self) -> u64;
@@ -51,6 +51,23 @@ pub trait Tracker: Send + Sync {
 pub trait Store: Send + Sync {
     /// Appends the values of `rows` (ascending) to `cells`, at least the first one.
     fn fetch(&self, rows: &[u32], cells: &mut Cells) -> Result<()>;
+}
+
+/// The tracker of a segment that never took a point.
+pub struct NoPoints;
+
+impl Tracker for NoPoints {
+    fn rows(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn at_most(&self) -> u64 {
+        0
+    }
+
+    fn scan(&self, _scratch: &Path, _visit: &mut dyn FnMut(Mapped) -> Result<()>) -> Result<Tracked> {
+        Ok(Tracked::default())
+    }
 }
 
 /// A vector that no point of the segment has, or payloads that were never written.
