@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod dialect;
+pub mod snapshot;
 
 use tranship_connector::{Capabilities, Connector};
 
