@@ -1,5 +1,6 @@
 //! Reads what Qdrant leaves on disk: snapshots of collections, shards and whole storages, and storage directories.
 
+pub mod cbor;
 pub mod cells;
 pub mod overlay;
 pub mod point_id;

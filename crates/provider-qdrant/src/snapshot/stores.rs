@@ -36,8 +36,8 @@ pub struct Tracked {
 
 /// Internal ids and their points.
 pub trait Tracker: Send + Sync {
-    /// Upper bound of the rows: every internal id is below it.
-    fn rows(&self) -> u64;
+    /// One past the highest internal id; may read the tracker once.
+    fn rows(&self) -> Result<u64>;
 
     /// Upper bound of the mapped rows, from headers alone.
     fn at_most(&self) -> u64;
