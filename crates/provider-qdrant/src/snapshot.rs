@@ -12,6 +12,7 @@
 //! 1.19 and against the engine itself.
 
 pub mod bytes;
+pub mod cbor;
 pub mod cells;
 mod dense;
 mod flags;

@@ -32,8 +32,9 @@ pub trait Log: Send + Sync {
     /// Every point that an entry names from the acknowledged index on.
     fn touched(&self) -> Result<HashSet<PointId>>;
 
-    /// Replays the log over the points of the segments.
-    fn replay(&self, base: &dyn BasePoints) -> Result<Overlay>;
+    /// Replays the log over the points of the segments; more than `memory_bytes` of points that differ from them is an
+    /// error of kind limit.
+    fn replay(&self, base: &dyn BasePoints, memory_bytes: u64) -> Result<Overlay>;
 }
 
 /// The points that differ from what the segments hold.

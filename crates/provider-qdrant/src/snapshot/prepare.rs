@@ -145,7 +145,7 @@ pub fn prepare<'a>(source: &'a SnapshotSource, context: &PrepareContext<'_>) -> 
     for (shard, (log, base)) in logs.into_iter().zip(bases).enumerate() {
         let mut overlay = OverlayPart { label: source.shards[shard].label(), shard, points: Vec::new() };
         if let Some(log) = log {
-            let replayed = log.replay(&Segments { parts: &parts, base: &base })?;
+            let replayed = log.replay(&Segments { parts: &parts, base: &base }, context.memory_bytes / 4)?;
             notes.extend(replayed.notes.into_iter().map(|note| format!("{}: {note}", overlay.label)));
             let points = replayed.points.into_iter().map(|(id, change)| (id, change, base.get(&id).copied().flatten()));
             overlay.points = points.collect();
