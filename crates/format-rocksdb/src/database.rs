@@ -14,8 +14,10 @@ use crate::{backup, batch, damaged, manifest};
 
 /// Bytes of blocks that a database keeps decoded.
 const CACHE_BYTES: usize = 16 << 20;
+/// Tables that a database keeps open; with more, files are opened for every read.
+const OPEN_TABLES: usize = 32;
 
-/// A database, opened for reading. Its table files stay open as long as it lives.
+/// A database, opened for reading.
 #[derive(Debug)]
 pub struct Database {
     families: BTreeMap<u32, Family>,
@@ -100,12 +102,14 @@ impl Database {
             }
             database.notes.push(format!("{} does not name {unknown}: left by a flush that was cut off", blob.label()));
         }
+        let tables = manifest.families.values().map(|files| files.tables.len()).sum::<usize>();
+        let keep_open = tables <= OPEN_TABLES;
         for (id, files) in manifest.families {
             let mut tables = Vec::new();
             for (number, described) in &files.tables {
                 let name = format!("{number:06}.sst");
                 let blob = tree.get(&name).ok_or_else(|| missing(tree, &name))?;
-                tables.push(Table::open(blob, *number, described, limits)?);
+                tables.push(Table::open(blob, *number, described, keep_open, limits)?);
             }
             let family = Family { name: files.name, first_log: files.first_log, tables, rows: BTreeMap::new() };
             database.families.insert(id, family);

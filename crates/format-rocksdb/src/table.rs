@@ -5,7 +5,8 @@
 //! block = bytes | u8 compression | u32 checksum of both        0 none, 1 Snappy, 4/5 LZ4, 7 ZSTD
 //! compressed bytes (LZ4, ZSTD) = varint plain size | data
 //! ```
-//! Every block is checked before it is decoded. The file stays open while its [`Table`] lives.
+//! Every block is checked before it is decoded. The file stays open while its [`Table`] lives, unless the database has
+//! so many tables that they would use up the descriptors of the process.
 
 use std::sync::Arc;
 
@@ -28,7 +29,9 @@ pub struct Table {
     pub number: u64,
     /// Entries, deletes and older versions included.
     pub entries: u64,
-    file: BlobReader,
+    blob: Blob,
+    /// `None` to open the file anew for every read.
+    kept_open: Option<BlobReader>,
     footer: Footer,
     index: Handle,
     form: IndexForm,
@@ -54,7 +57,7 @@ struct Properties {
 
 impl Table {
     /// Opens the table that the MANIFEST describes as `described`.
-    pub fn open(blob: &Blob, number: u64, described: &TableFile, limits: &Limits) -> Result<Self> {
+    pub fn open(blob: &Blob, number: u64, described: &TableFile, keep_open: bool, limits: &Limits) -> Result<Self> {
         if blob.len() != described.bytes {
             let what = format_args!("{} bytes long, its MANIFEST says {}", blob.len(), described.bytes).to_string();
             return Err(damaged(blob.label(), blob.len().min(described.bytes), what));
@@ -64,7 +67,8 @@ impl Table {
         let mut table = Table {
             number,
             entries: 0,
-            file,
+            blob: blob.clone(),
+            kept_open: keep_open.then_some(file),
             index: footer.index.unwrap_or(footer.metaindex),
             footer,
             form: IndexForm::default(),
@@ -128,7 +132,7 @@ impl Table {
         match (kind, unsupported(kind)) {
             (1, _) => Ok(true),
             (0 | 7, _) => Ok(false),
-            (_, Some(what)) => Err(refused(self.file.label(), what)),
+            (_, Some(what)) => Err(refused(self.blob.label(), what)),
             _ => Err(self.damaged(handle, format_args!("an entry of the unknown type {kind}"))),
         }
     }
@@ -170,9 +174,9 @@ impl Table {
             match rows.key() {
                 b"rocksdb.properties" => properties = Some(handle),
                 b"rocksdb.index" => index = Some(handle),
-                b"rocksdb.range_del" => return Err(refused(self.file.label(), "deletes of ranges of keys")),
+                b"rocksdb.range_del" => return Err(refused(self.blob.label(), "deletes of ranges of keys")),
                 b"rocksdb.compression_dict" if handle.size > 0 => {
-                    return Err(refused(self.file.label(), "a compression dictionary"));
+                    return Err(refused(self.blob.label(), "a compression dictionary"));
                 }
                 _ => {}
             }
@@ -199,14 +203,14 @@ impl Table {
                     Some(0 | 1) => {}
                     Some(2) => found.form.partitioned = true,
                     Some(3) => found.form.first_keys = true,
-                    other => return Err(refused(self.file.label(), format_args!("an index of type {other:?}"))),
+                    other => return Err(refused(self.blob.label(), format_args!("an index of type {other:?}"))),
                 },
                 b"rocksdb.num.range-deletions" if number()? > 0 => {
-                    return Err(refused(self.file.label(), "deletes of ranges of keys"));
+                    return Err(refused(self.blob.label(), "deletes of ranges of keys"));
                 }
-                b"rocksdb.external_sst_file.version" => return Err(refused(self.file.label(), "an ingested table")),
+                b"rocksdb.external_sst_file.version" => return Err(refused(self.blob.label(), "an ingested table")),
                 b"rocksdb.comparator" if value != b"leveldb.BytewiseComparator" => {
-                    return Err(refused(self.file.label(), "keys in an order other than that of their bytes"));
+                    return Err(refused(self.blob.label(), "keys in an order other than that of their bytes"));
                 }
                 _ => {}
             }
@@ -217,14 +221,17 @@ impl Table {
     /// The bytes of a block, checked and decompressed.
     fn plain_bytes(&self, handle: Handle) -> Result<Vec<u8>> {
         let end = handle.offset.checked_add(handle.size).and_then(|end| end.checked_add(TRAILER_BYTES));
-        let Some(end) = end.filter(|end| *end <= self.file.len()) else {
+        let Some(end) = end.filter(|end| *end <= self.blob.len()) else {
             let what = format!("a block of {} bytes leaves the file", handle.size);
             return Err(self.damaged(handle, what));
         };
         if handle.size > self.max_block_bytes as u64 {
             return Err(self.too_large(handle.size, handle));
         }
-        let mut bytes = self.file.range_to_vec(handle.offset, end, u64::MAX)?;
+        let mut bytes = match &self.kept_open {
+            Some(file) => file.range_to_vec(handle.offset, end, u64::MAX),
+            None => self.blob.open()?.range_to_vec(handle.offset, end, u64::MAX),
+        }?;
         let stored = bytes.split_off(bytes.len().saturating_sub(4));
         let stored = Bytes::new(&stored).u32().unwrap_or_default();
         let Footer { checksum, context, .. } = self.footer;
@@ -260,7 +267,7 @@ impl Table {
                     6 => "Xpress",
                     _ => "an unknown method",
                 };
-                return Err(refused(self.file.label(), format_args!("blocks compressed by {name} ({compression})")));
+                return Err(refused(self.blob.label(), format_args!("blocks compressed by {name} ({compression})")));
             }
         };
         plain.ok_or_else(|| self.damaged(handle, format_args!("a block cannot be decompressed by {name}")))
@@ -279,13 +286,13 @@ impl Table {
 
     fn too_large(&self, size: u64, handle: Handle) -> Error {
         Error::limit(format!("a RocksDB block of {size} bytes, the limit is {}", self.max_block_bytes))
-            .with("file", self.file.label())
+            .with("file", self.blob.label())
             .with("byte", handle.offset)
             .hint("if values really are that large, raise the limit")
     }
 
     fn damaged(&self, handle: Handle, what: impl std::fmt::Display) -> Error {
-        damaged(self.file.label(), handle.offset, what)
+        damaged(self.blob.label(), handle.offset, what)
     }
 }
 

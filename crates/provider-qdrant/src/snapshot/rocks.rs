@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(decode(&multi, &column(VectorKind::Multi, Element::U8, 2)).unwrap(), wide);
         assert_eq!(decode(&multi, &column(VectorKind::Multi, Element::U8, 4)), None);
         let empty = [0; 16];
-        assert_eq!(decode(&empty, &column(VectorKind::Sparse, Element::F32, 0)).unwrap(), []);
+        assert_eq!(decode(&empty, &column(VectorKind::Sparse, Element::F32, 0)), Some(Vec::new()));
         let unsorted = [&2u64.to_le_bytes()[..], &[2, 0, 0, 0, 1, 0, 0, 0], &2u64.to_le_bytes(), &[0; 8]].concat();
         assert_eq!(decode(&unsorted, &column(VectorKind::Sparse, Element::F32, 0)), None);
     }
