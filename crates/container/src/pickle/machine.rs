@@ -13,6 +13,8 @@ use super::{Bounds, Keep, Visitor, damaged, limit, literal};
 const MAX_LINE: usize = 1 << 20;
 /// Longest integer, bytes.
 const MAX_LONG: u64 = 1 << 10;
+/// Names of classes that one pickle may hold.
+const MAX_CLASSES: usize = 1 << 10;
 
 /// State of the decoder.
 pub(super) struct Machine<R> {
@@ -39,7 +41,7 @@ struct Mark {
 }
 
 impl<R: Read> Machine<R> {
-    pub(super) fn new(input: Input<R>, classes: &[&'static str], bounds: Bounds) -> Self {
+    pub(super) fn new(input: Input<R>, classes: &[&str], bounds: Bounds) -> Self {
         let bounds = Bounds { max_items: bounds.max_items.min(u32::MAX as usize - 1), ..bounds };
         Machine {
             input,
@@ -299,12 +301,11 @@ impl<R: Read> Machine<R> {
             b'c' => self.class_lines()?,
             _ => {
                 let names = self.pop_many(2)?;
-                match names.as_slice() {
-                    [Value::Text(module), Value::Text(name)] => {
-                        self.allowed(&format!("{}.{}", self.store.text(*module), self.store.text(*name)))?
-                    }
-                    _ => return Err(self.bad("a class whose name is no text")),
-                }
+                let [Value::Text(module), Value::Text(name)] = names.as_slice() else {
+                    return Err(self.bad("a class whose name is no text"));
+                };
+                let full_name = format!("{}.{}", self.store.text(*module), self.store.text(*name));
+                self.allowed(&full_name)?
             }
         };
         self.push(Value::Class(class))
@@ -316,9 +317,10 @@ impl<R: Read> Machine<R> {
         self.allowed(&format!("{}.{}", String::from_utf8_lossy(&module), String::from_utf8_lossy(&name)))
     }
 
-    fn allowed(&self, class: &str) -> Result<u32> {
+    fn allowed(&mut self, class: &str) -> Result<u32> {
         match self.store.class_number(class) {
-            Some(number) => Ok(number),
+            Some(number) if self.store.classes() <= MAX_CLASSES => Ok(number),
+            Some(_) => Err(limit(self.at, "more classes", MAX_CLASSES as u64)),
             None => Err(tranship_connector::Error::damaged(format!("the pickle names the class `{}`", shown(class)))
                 .with("byte", self.at)
                 .hint("no database writes this class here and nothing of it was executed; do not open this file with Python")),

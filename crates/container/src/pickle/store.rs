@@ -13,7 +13,7 @@ pub(super) enum Value {
     Bytes(u32),
     /// An integer beyond 64 bits, as its little-endian two's complement bytes.
     Long(u32),
-    /// Position in the allow-list.
+    /// Position among the known classes.
     Class(u32),
     Container(u32),
 }
@@ -36,17 +36,34 @@ pub(super) struct Store {
     pub(super) containers: Vec<Container>,
     /// Elements of all containers.
     pub(super) elements: usize,
-    classes: Vec<&'static str>,
+    /// The allowed classes, then those that [`ANY_CLASS`](super::ANY_CLASS) let in.
+    classes: Vec<String>,
+    any_class: bool,
 }
 
 impl Store {
-    pub(super) fn new(classes: &[&'static str]) -> Self {
-        Store { classes: classes.to_vec(), ..Store::default() }
+    pub(super) fn new(classes: &[&str]) -> Self {
+        let any_class = classes.contains(&super::ANY_CLASS);
+        Store { classes: classes.iter().map(|&name| name.to_owned()).collect(), any_class, ..Store::default() }
     }
 
-    /// Position of a class in the allow-list.
-    pub(super) fn class_number(&self, name: &str) -> Option<u32> {
-        self.classes.iter().position(|known| *known == name).map(|position| position as u32)
+    /// Position of a class among the known ones; `None` if it may not occur.
+    pub(super) fn class_number(&mut self, name: &str) -> Option<u32> {
+        let known = self.classes.iter().position(|known| known == name);
+        let position = match known {
+            Some(position) => position,
+            None if self.any_class => {
+                self.classes.push(name.to_owned());
+                self.classes.len() - 1
+            }
+            None => return None,
+        };
+        Some(position as u32)
+    }
+
+    /// Classes so far.
+    pub(super) fn classes(&self) -> usize {
+        self.classes.len()
     }
 
     pub(super) fn add_text(&mut self, text: &str) -> Value {
@@ -127,8 +144,8 @@ impl Store {
         }
     }
 
-    fn class(&self, number: u32) -> &'static str {
-        self.classes.get(number as usize).copied().unwrap_or_default()
+    fn class(&self, number: u32) -> &str {
+        self.classes.get(number as usize).map(String::as_str).unwrap_or_default()
     }
 }
 
@@ -212,6 +229,11 @@ impl<'a> Values<'a> {
         self.values.is_empty()
     }
 
+    /// The element at a position.
+    pub fn get(&self, position: usize) -> Option<Node<'a>> {
+        self.values.get(position).map(|value| self.store.node(*value))
+    }
+
     /// The elements in order.
     pub fn iter(&self) -> impl Iterator<Item = Node<'a>> + use<'a> {
         let store = self.store;
@@ -237,6 +259,12 @@ impl<'a> Dict<'a> {
         self.entries.is_empty()
     }
 
+    /// The entry at a position, counted in the order in which entries were set.
+    pub fn entry(&self, position: usize) -> Option<(Node<'a>, Node<'a>)> {
+        let (key, value) = self.entries.get(position)?;
+        Some((self.store.node(*key), self.store.node(*value)))
+    }
+
     /// The entries in the order in which they were set.
     pub fn iter(&self) -> impl Iterator<Item = (Node<'a>, Node<'a>)> + use<'a> {
         let store = self.store;
@@ -254,14 +282,14 @@ impl<'a> Dict<'a> {
 #[derive(Clone, Copy)]
 pub struct Object<'a> {
     store: &'a Store,
-    class: &'static str,
+    class: &'a str,
     arguments: Value,
     state: Value,
 }
 
 impl<'a> Object<'a> {
     /// Full name of the class or function.
-    pub fn class(&self) -> &'static str {
+    pub fn class(&self) -> &'a str {
         self.class
     }
 
