@@ -236,12 +236,9 @@ impl<R: Read> Machine<R> {
 
     /// Offers entries to the visitor and keeps what it leaves; true if it took all of them.
     fn set_pairs(&mut self, values: &[Value], visit: Visitor<'_>) -> Result<bool> {
-        let (Value::Container(number), name) = (self.top()?, self.below_top()) else {
+        let (Some(number), name) = (self.dict_at(self.top()?), self.below_top()) else {
             return Err(self.bad("an entry for something that is no dict"));
         };
-        if !matches!(self.store.containers.get(number as usize), Some(Container::Dict(_))) {
-            return Err(self.bad("an entry for something that is no dict"));
-        }
         let name = match name {
             Some(Value::Text(text)) => self.store.text(text),
             _ => "",
@@ -258,6 +255,23 @@ impl<R: Read> Machine<R> {
             entries.append(&mut kept);
         }
         Ok(all_taken)
+    }
+
+    /// The dict that entries for `target` go to: itself, or the items of an instance of a dict class.
+    fn dict_at(&mut self, target: Value) -> Option<u32> {
+        let Value::Container(number) = target else { return None };
+        match self.store.containers.get(number as usize)? {
+            Container::Dict(_) => Some(number),
+            Container::Object { items: Value::Container(items), .. } => Some(*items),
+            Container::Object { .. } => {
+                let new = self.store.add_container(Container::Dict(Vec::new()));
+                if let Some(Container::Object { items, .. }) = self.store.containers.get_mut(number as usize) {
+                    *items = new;
+                }
+                self.dict_at(target)
+            }
+            _ => None,
+        }
     }
 
     fn memo_put(&mut self, opcode: u8) -> Result<()> {
@@ -332,7 +346,7 @@ impl<R: Read> Machine<R> {
         let Value::Class(class) = self.pop()? else {
             return Err(self.bad("a call of something that is no class"));
         };
-        self.push_container(Container::Object { class, arguments, state: Value::None })
+        self.push_container(Container::Object { class, arguments, state: Value::None, items: Value::None })
     }
 
     fn old_object(&mut self, opcode: u8) -> Result<()> {
@@ -348,7 +362,7 @@ impl<R: Read> Machine<R> {
             _ => return Err(self.bad("a call of something that is no class")),
         };
         let arguments = self.store.add_container(Container::Tuple(values));
-        self.push_container(Container::Object { class, arguments, state: Value::None })
+        self.push_container(Container::Object { class, arguments, state: Value::None, items: Value::None })
     }
 
     fn build(&mut self) -> Result<()> {

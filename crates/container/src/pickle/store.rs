@@ -23,7 +23,8 @@ pub(super) enum Container {
     Tuple(Vec<Value>),
     Set(Vec<Value>),
     Dict(Vec<(Value, Value)>),
-    Object { class: u32, arguments: Value, state: Value },
+    /// `items` is a dict of what was set on an instance of a dict class.
+    Object { class: u32, arguments: Value, state: Value, items: Value },
 }
 
 /// Texts, bytes and containers.
@@ -82,7 +83,7 @@ impl Store {
         self.elements += match &container {
             Container::List(values) | Container::Tuple(values) | Container::Set(values) => values.len(),
             Container::Dict(entries) => 2 * entries.len(),
-            Container::Object { .. } => 2,
+            Container::Object { .. } => 3,
         };
         self.containers.push(container);
         Value::Container((self.containers.len() - 1) as u32)
@@ -105,7 +106,7 @@ impl Store {
     pub(super) fn memory_bytes(&self) -> u64 {
         let buffers = self.text.capacity() + self.bytes.capacity();
         let ends = 8 * (self.text_ends.capacity() + self.byte_ends.capacity());
-        (buffers + ends + 48 * self.containers.capacity() + 16 * self.elements) as u64
+        (buffers + ends + 64 * self.containers.capacity() + 16 * self.elements) as u64
     }
 
     pub(super) fn text(&self, number: u32) -> &str {
@@ -137,9 +138,13 @@ impl Store {
             Some(Container::Tuple(tuple)) => Node::Tuple(values(tuple)),
             Some(Container::Set(set)) => Node::Set(values(set)),
             Some(Container::Dict(entries)) => Node::Dict(Dict { store: self, entries }),
-            Some(Container::Object { class, arguments, state }) => {
-                Node::Object(Object { store: self, class: self.class(*class), arguments: *arguments, state: *state })
-            }
+            Some(Container::Object { class, arguments, state, items }) => Node::Object(Object {
+                store: self,
+                class: self.class(*class),
+                arguments: *arguments,
+                state: *state,
+                items: *items,
+            }),
             None => Node::None,
         }
     }
@@ -285,6 +290,7 @@ pub struct Object<'a> {
     class: &'a str,
     arguments: Value,
     state: Value,
+    items: Value,
 }
 
 impl<'a> Object<'a> {
@@ -296,6 +302,14 @@ impl<'a> Object<'a> {
     /// The constructor's arguments, usually a tuple.
     pub fn arguments(&self) -> Node<'a> {
         self.store.node(self.arguments)
+    }
+
+    /// The entries that were set on it: it is of a class of dicts.
+    pub fn items(&self) -> Option<Dict<'a>> {
+        match self.store.node(self.items) {
+            Node::Dict(dict) => Some(dict),
+            _ => None,
+        }
     }
 
     /// What `BUILD` gave it; `None` without.

@@ -84,6 +84,13 @@ fn an_instance_is_inert_data() {
 }
 
 #[test]
+fn entries_of_an_instance_of_a_dict_class_are_its_items() {
+    let pickle = decode_slice(b"ccollections\nOrderedDict\n)R(Va\nI1\nuVb\nI2\ns.", &[ANY_CLASS], ROOMY).unwrap();
+    let Node::Object(object) = pickle.root() else { panic!("no object") };
+    assert_eq!(shown(Node::Dict(object.items().unwrap())), "{'a':1,'b':2}");
+}
+
+#[test]
 fn a_foreign_class_is_named_with_its_place_and_never_called() {
     for pickle in [
         "63706f7369780a73797374656d0a70300a28566563686f2070776e65640a70310a7470320a5270330a2e",
