@@ -12,10 +12,13 @@ use std::path::{Path, PathBuf};
 use hdf5_pure::{Datatype, DatatypeByteOrder, File, FloatingPointLayout, Layout};
 use tranship_collection::Metric;
 use tranship_connector::{Error, OpenOptions, Result};
-use tranship_storage::Blob;
+use tranship_storage::{Blob, Limits};
 
 use crate::matrix::{Bytes, Matrix, Order};
 use crate::number::{Class, Number};
+
+/// No filter packs tighter than deflate, which makes at most 258 bytes out of two bits.
+const MOST_EXPANSION: u64 = 1032;
 
 /// The dataset that is read unless another is named.
 const TRAIN: &str = "train";
@@ -25,6 +28,8 @@ const TRAIN: &str = "train";
 pub struct Dataset {
     path: PathBuf,
     name: String,
+    /// Rows of a chunk.
+    pub chunk_rows: u64,
 }
 
 /// An open dataset.
@@ -74,8 +79,9 @@ pub fn find(path: &Path, options: &OpenOptions) -> Result<Found> {
         .hint("name another one with -o dataset=NAME"));
     };
     let dim = crate::open::checked_dim(*dim, &path.display().to_string(), &options.limits)?;
+    let chunk_rows = chunk_rows(path, &dataset, number.bytes, &options.limits)?;
     let mut matrix = Matrix {
-        bytes: Bytes::Hdf5(Dataset { path: path.to_owned(), name: name.to_owned() }),
+        bytes: Bytes::Hdf5(Dataset { path: path.to_owned(), name: name.to_owned(), chunk_rows }),
         start: 0,
         rows: *rows,
         dim,
@@ -83,6 +89,15 @@ pub fn find(path: &Path, options: &OpenOptions) -> Result<Found> {
         order: Order::Rows,
     };
     let bytes = rows.checked_mul(matrix.row_bytes() as u64);
+    let possible = file.file_size().saturating_mul(MOST_EXPANSION);
+    if bytes.is_none_or(|bytes| bytes > possible) {
+        return Err(Error::damaged(format!(
+            "{rows} rows of {} bytes are more than the file can hold",
+            matrix.row_bytes()
+        ))
+        .with("file", path.display())
+        .hint("the dataset was never written, or the file is cut off; copy it again and compare sizes"));
+    }
     if let Layout::Contiguous { address: Some(address), size } = dataset.layout().map_err(failed)? {
         let blob = Blob::of_path(path)?;
         if bytes != Some(size) || address.checked_add(size).is_none_or(|end| end > blob.len()) {
@@ -129,6 +144,19 @@ impl OpenDataset {
             .with("file", &self.label)
             .with("row", first))
     }
+}
+
+/// Rows of a chunk, which must not be larger than a page may be; 1 where there are no chunks.
+fn chunk_rows(path: &Path, dataset: &hdf5_pure::Dataset, width: usize, limits: &Limits) -> Result<u64> {
+    let Some(shape) = dataset.chunk_shape().map_err(|error| unreadable(path, error))? else { return Ok(1) };
+    let bytes = shape.iter().try_fold(width as u64, |bytes, extent| bytes.checked_mul(*extent));
+    if bytes.is_none_or(|bytes| bytes > limits.max_page_bytes as u64) {
+        let limit = limits.max_page_bytes;
+        return Err(Error::limit(format!("chunks of {shape:?} numbers, the limit is {limit} bytes each"))
+            .with("file", path.display())
+            .hint("write the matrix with np.save and read that"));
+    }
+    Ok(shape.first().copied().unwrap_or(1))
 }
 
 fn number(datatype: &Datatype) -> Option<Number> {

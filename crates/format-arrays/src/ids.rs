@@ -288,12 +288,11 @@ fn integer_text(number: Number, word: &[u8]) -> Option<String> {
 /// Decimal digits as a computer writes them: no sign but a minus, no leading zeros.
 fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let canonical = match digits.as_bytes() {
+    match digits.as_bytes() {
         [b'0'] => digits.len() == text.len(),
         [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
         _ => false,
-    };
-    canonical
+    }
 }
 
 fn no_id(label: &str, line: u64) -> Error {

@@ -43,7 +43,7 @@ impl LineFile {
         let mut file = LineFile { blob, limit, rows: 0, marks: Vec::new() };
         let mut reader = file.reader_at(0, 0)?;
         while let Some(number) = reader.advance()? {
-            if file.rows % MARK_LINES == 0 {
+            if file.rows.is_multiple_of(MARK_LINES) {
                 file.marks.push((reader.start, number - 1));
             }
             file.rows += 1;

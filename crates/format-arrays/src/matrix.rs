@@ -85,6 +85,15 @@ impl Bytes {
         }
     }
 
+    /// Rows that can be read only together.
+    pub fn chunk_rows(&self) -> u64 {
+        match self {
+            #[cfg(feature = "hdf5")]
+            Bytes::Hdf5(dataset) => dataset.chunk_rows,
+            _ => 1,
+        }
+    }
+
     /// The bytes, if they are one run.
     pub fn plain(&self) -> Result<&Blob> {
         match self {

@@ -46,7 +46,7 @@ pub fn vecs(blob: Blob, number: Number, limits: &Limits) -> Result<Matrix> {
     }
     let dim = checked_dim(dims_at(0)?, &blob, limits)?;
     let stride = 4 + (dim * number.bytes) as u64;
-    if blob.len() % stride != 0 {
+    if !blob.len().is_multiple_of(stride) {
         let over = blob.len() % stride;
         return Err(damaged(
             &blob,

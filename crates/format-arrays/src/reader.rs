@@ -15,6 +15,8 @@ use crate::side::{SideReader, SideRow};
 
 /// Bytes of a matrix read at once.
 const BLOCK_BYTES: usize = 1 << 20;
+/// Rows read at once at most: short ones weigh more as records than in the file.
+const BLOCK_ROWS: u64 = 16 << 10;
 
 /// How numbers become elements of vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +82,7 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
         while self.next < self.end && self.builder.bytes() < BATCH_BYTES {
-            // A block of columns costs one read for each, so it is as long as a batch.
-            let aim = if self.shape.order == Order::Columns { BATCH_BYTES } else { BLOCK_BYTES };
-            let rows = ((aim / self.shape.row_bytes()).max(1) as u64).min(self.end - self.next) as usize;
+            let rows = self.rows_of_next_block() as usize;
             let mut block = std::mem::take(&mut self.block);
             let mut ids = std::mem::take(&mut self.row_ids);
             self.matrix.read(self.next, rows, &mut block)?;
@@ -98,6 +98,15 @@ impl Reader<'_> {
             return Ok(None);
         }
         self.builder.finish().map(Some).map_err(|e| Error::bug("a batch has the wrong layout").caused_by(e))
+    }
+
+    /// A block of columns costs one read for each and is therefore as long as a batch; one of chunks ends with a chunk.
+    fn rows_of_next_block(&self) -> u64 {
+        let aim = if self.shape.order == Order::Columns { BATCH_BYTES } else { BLOCK_BYTES };
+        let aim = ((aim / self.shape.row_bytes()) as u64).clamp(1, BLOCK_ROWS);
+        let chunk = self.shape.bytes.chunk_rows();
+        let end = if chunk > 1 { (self.next / chunk + (aim / chunk).max(1)) * chunk } else { self.next + aim };
+        end.min(self.end) - self.next
     }
 
     fn push(&mut self, numbers: &[u8], id: Option<Id>) -> Result<()> {

@@ -15,6 +15,8 @@ use crate::source::UsearchSource;
 
 /// Bytes of the matrix read at once.
 const BLOCK_BYTES: u64 = 1 << 20;
+/// Rows read at once at most: short ones weigh more as records than in the file.
+const BLOCK_ROWS: u64 = 16 << 10;
 
 /// Reads nodes and rows side by side.
 pub struct Reader<'a> {
@@ -41,7 +43,7 @@ impl<'a> Reader<'a> {
 
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
         let layout = &self.source.layout;
-        let per_block = (BLOCK_BYTES / layout.row_bytes.max(1)).max(1);
+        let per_block = (BLOCK_BYTES / layout.row_bytes.max(1)).clamp(1, BLOCK_ROWS);
         while self.nodes.place().0 < self.end && self.builder.bytes() < BATCH_BYTES {
             let first = self.nodes.place().0;
             let count = per_block.min(self.end - first);
@@ -119,7 +121,7 @@ impl Iterator for Reader<'_> {
 
 /// Bits beyond the dimensions mean nothing and are 0 in our layout.
 fn clear_padding(bytes: &mut [u8], dims: u64) {
-    if let Some(last) = bytes.last_mut().filter(|_| dims % 8 != 0) {
+    if let Some(last) = bytes.last_mut().filter(|_| !dims.is_multiple_of(8)) {
         *last &= 0xff << (8 - dims % 8);
     }
 }
