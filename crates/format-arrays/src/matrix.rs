@@ -13,6 +13,9 @@ use tranship_storage::{Blob, BlobReader, StagedFile};
 use crate::number::Number;
 use crate::zip::{Archive, Member};
 
+/// Columns that are turned into rows together: 64 bytes of f4 in each row.
+const COLUMNS_AT_ONCE: usize = 16;
+
 /// Rows of numbers.
 #[derive(Debug, Clone)]
 pub struct Matrix {
@@ -129,6 +132,10 @@ impl MatrixReader<'_> {
     /// Reads `count` rows from `first` on into `out`, which holds nothing else afterwards.
     pub fn read(&self, first: u64, count: usize, out: &mut Vec<u8>) -> Result<()> {
         let matrix = self.matrix;
+        out.clear();
+        if count == 0 {
+            return Ok(());
+        }
         if first.checked_add(count as u64).is_none_or(|end| end > matrix.rows) {
             return Err(Error::bug(format!("rows {first} and {count} more of {} are to be read", matrix.rows)));
         }
@@ -171,20 +178,46 @@ impl MatrixReader<'_> {
         Ok(())
     }
 
-    /// One read for each column: the longer the block, the fewer of them.
+    /// One read for each column: the longer the block, the fewer of them. A few columns at a time are woven into the
+    /// rows, so that every cache line of the output is filled at once.
     fn read_columns(&self, reader: &BlobReader, first: u64, count: usize, out: &mut Vec<u8>) -> Result<()> {
         let Matrix { start, rows, dim, number, .. } = self.matrix;
-        let width = number.bytes;
-        out.resize(count * dim * width, 0);
-        let mut column = vec![0; count * width];
-        for position in 0..*dim {
-            reader.read_exact_at(start + (position as u64 * rows + first) * width as u64, &mut column)?;
-            let places =
-                out.chunks_exact_mut(dim * width).filter_map(|row| row.get_mut(position * width..)?.get_mut(..width));
-            for (to, from) in places.zip(column.chunks_exact(width)) {
-                to.copy_from_slice(from);
+        let column_bytes = count * number.bytes;
+        out.resize(dim * column_bytes, 0);
+        let mut columns = vec![0; COLUMNS_AT_ONCE * column_bytes];
+        for from in (0..*dim).step_by(COLUMNS_AT_ONCE) {
+            let several = COLUMNS_AT_ONCE.min(dim - from);
+            for (position, column) in (from..from + several).zip(columns.chunks_exact_mut(column_bytes)) {
+                reader.read_exact_at(start + (position as u64 * rows + first) * number.bytes as u64, column)?;
+            }
+            let read = columns.get(..several * column_bytes).unwrap_or_default();
+            let place = Place { row_bytes: self.matrix.row_bytes(), at: from * number.bytes, column_bytes };
+            match number.bytes {
+                1 => place.weave::<1>(read, out),
+                2 => place.weave::<2>(read, out),
+                4 => place.weave::<4>(read, out),
+                _ => place.weave::<8>(read, out),
             }
         }
         Ok(())
+    }
+}
+
+/// Where columns go among the rows, all in bytes.
+struct Place {
+    row_bytes: usize,
+    at: usize,
+    column_bytes: usize,
+}
+
+impl Place {
+    /// Writes columns of numbers of `W` bytes, one after another, side by side into the rows.
+    fn weave<const W: usize>(&self, columns: &[u8], out: &mut [u8]) {
+        for (row, line) in out.chunks_exact_mut(self.row_bytes).enumerate() {
+            let line = line.get_mut(self.at..).unwrap_or_default().as_chunks_mut::<W>().0;
+            for (to, column) in line.iter_mut().zip(columns.chunks_exact(self.column_bytes)) {
+                *to = column.as_chunks::<W>().0.get(row).copied().unwrap_or([0; W]);
+            }
+        }
     }
 }

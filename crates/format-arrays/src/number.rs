@@ -70,9 +70,9 @@ impl Number {
     pub fn make_little(self, bytes: &mut [u8]) {
         match self.bytes {
             _ if !self.big_endian => {}
-            2 => bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|word| word.reverse()),
-            4 => bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|word| word.reverse()),
-            8 => bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|word| word.reverse()),
+            2 => bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|w| *w = u16::from_be_bytes(*w).to_le_bytes()),
+            4 => bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|w| *w = u32::from_be_bytes(*w).to_le_bytes()),
+            8 => bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|w| *w = u64::from_be_bytes(*w).to_le_bytes()),
             _ => {}
         }
     }
