@@ -38,7 +38,17 @@ pub static CONNECTOR: Connector = Connector {
     create: None,
 };
 
-const OPTIONS: &[SourceOption] = &[];
+const OPTIONS: &[SourceOption] = &[
+    SourceOption {
+        key: "schema",
+        about: "file that describes the collections of a raw insert_log tree, whose logs hold no names: what pymilvus' \
+                describe_collection answers, as JSON or as Python prints it; by name, in a list, or alone",
+    },
+    SourceOption {
+        key: "duplicates",
+        about: "`newest` (default) keeps the newest row of each key in each partition, `keep-all` every row",
+    },
+];
 
 fn probe(path: &Path) -> Option<Score> {
     snapshot::probe(path).max(lite::probe(path))

@@ -1,2 +1,5 @@
-//! The Milvus readers against dumps of real Milvus, hand-made variants and damaged ones.
+//! The Milvus reader against a dump of real Milvus, hand-made variants and damaged ones.
 #![allow(clippy::disallowed_methods)]
+
+mod support;
+mod truth;
