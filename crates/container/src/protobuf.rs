@@ -131,7 +131,7 @@ impl<'a> Value<'a> {
     }
 
     /// The values of a repeated field of four bytes each, packed or one by one.
-pub fn fixed32s(self, each: impl FnMut([u8; 4])) -> Result<()> {
+    pub fn fixed32s(self, each: impl FnMut([u8; 4])) -> Result<()> {
         match self {
             Value::Fixed32(value) => [value].into_iter().for_each(each),
             Value::Bytes(packed) => match packed.as_chunks::<4>() {
@@ -144,7 +144,7 @@ pub fn fixed32s(self, each: impl FnMut([u8; 4])) -> Result<()> {
     }
 
     /// The values of a repeated field of eight bytes each, packed or one by one.
-pub fn fixed64s(self, each: impl FnMut([u8; 8])) -> Result<()> {
+    pub fn fixed64s(self, each: impl FnMut([u8; 8])) -> Result<()> {
         match self {
             Value::Fixed64(value) => [value].into_iter().for_each(each),
             Value::Bytes(packed) => match packed.as_chunks::<8>() {

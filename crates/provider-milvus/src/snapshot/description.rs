@@ -80,12 +80,12 @@ pub fn fields(schema: &Value) -> Result<Vec<Field>> {
 }
 
 fn push(described: &Value, outer: Option<&str>, fields: &mut Vec<Field>) -> Result<()> {
-    let next = i64::try_from(fields.len()).unwrap_or(0) + FIRST_USER_FIELD;
-    let field = field(described, outer, next)?;
-    // RowID and Timestamp may be listed; they are no fields of the user's.
-    if field.id >= FIRST_USER_FIELD {
-        fields.push(field);
+    // Milvus keeps these names for itself. Go leaves out the id of RowID, for it is zero.
+    if matches!(text(described, &["name"]), Some("RowID" | "Timestamp")) {
+        return Ok(());
     }
+    let next = i64::try_from(fields.len()).unwrap_or(0) + FIRST_USER_FIELD;
+    fields.push(field(described, outer, next)?);
     Ok(())
 }
 
@@ -173,15 +173,14 @@ mod tests {
     fn fields_are_understood_as_milvus_backup_and_as_pymilvus_write_them() {
         let backup = json!({"fields": [
             {"name": "RowID", "data_type": 5},
+            {"fieldID": 1, "name": "Timestamp", "data_type": 5},
             {"fieldID": 100, "name": "pk", "is_primary_key": true, "data_type": 5, "autoID": true},
             {"fieldID": 101, "name": "v", "data_type": 101, "type_params": [{"key": "dim", "value": "16"}]},
             {"fieldID": 102, "name": "a", "data_type": 22, "element_type": 21, "nullable": true},
             {"fieldID": 103, "name": "n", "data_type": 3, "default_value_base64": "EAc="},
             {"fieldID": 104, "name": "$meta", "data_type": 23, "is_dynamic": true},
         ], "enable_dynamic_field": true});
-        let mut found = fields(&backup).unwrap();
-        // Without its number a system field would be taken for a field of the user's.
-        assert_eq!(found.remove(0).name, "RowID");
+        let found = fields(&backup).unwrap();
         assert_eq!(found.iter().map(|f| f.id).collect::<Vec<_>>(), [100, 101, 102, 103, 104]);
         assert!(found[0].primary && found[0].auto_id && found[2].nullable && found[4].dynamic);
         assert_eq!((found[1].dim, found[2].element_type), (Some(16), Some(DataType::VarChar)));

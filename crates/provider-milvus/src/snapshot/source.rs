@@ -140,8 +140,12 @@ impl Source for MilvusSource {
             let ids: Vec<String> = strangers.iter().map(i64::to_string).collect();
             notes.push(format!("fields {} are in the logs but not in the schema; they are left out", ids.join(", ")));
         }
-        let live = self.live_rows(&segments, &roles, context)?;
+        let stated: Option<u64> = collection.segments.iter().map(|segment| segment.rows).sum();
         let rows: u64 = segments.iter().map(|segment| segment.rows).sum();
+        if let Some(stated) = stated.filter(|stated| *stated != rows) {
+            notes.push(format!("the logs hold {rows} rows, the backup states {stated}"));
+        }
+        let live = self.live_rows(&segments, &roles, context)?;
         let logs = collection.segments.iter().flat_map(|segment| segment.groups.values().flatten());
         let stored: u64 = logs.map(Blob::len).sum();
         let row_bytes = (stored / rows.max(1)).max(self.schema.dense_row_bytes() as u64).max(1);
