@@ -56,7 +56,7 @@ pub fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionIn
                 0 => Count::Exact(0),
                 rows => Count::UpTo(rows),
             }),
-            schema: collection.schema(catalog.producer.as_deref(), &options.limits)?,
+            schema: collection.schema(catalog.producer.as_deref(), options)?,
             producer: catalog.producer.clone(),
             notes: catalog.notes.iter().chain(&collection.notes).cloned().collect(),
         })

@@ -22,9 +22,8 @@ use tranship_connector::{Error, OpenOptions, Result};
 use tranship_storage::{Blob, Tree};
 
 use super::catalog::{Catalog, Collection, DeleteLog, Segment};
-use super::description::{fields, flag, integer, list, pairs, text};
+use super::description::{fields, flag, index, integer, list, pairs, text};
 use super::tree::{self, DELTA_LOG, INSERT_LOG, LogName};
-use crate::dialect::Index;
 
 const FULL: &str = "full_meta.json";
 const LEVELS: [&str; 4] = ["backup_meta.json", "collection_meta.json", "partition_meta.json", "segment_meta.json"];
@@ -204,20 +203,6 @@ fn collection(described: &Value, logs: &Logs) -> Result<Collection> {
     }
     collection.rows = collection.segments.iter().map(|segment| segment.rows).sum();
     Ok(collection)
-}
-
-fn index(described: &Value) -> Index {
-    let params = described.get("params").and_then(Value::as_object).cloned();
-    let params = params.unwrap_or_else(|| pairs(described, "params"));
-    let plain = |value: Value| match value {
-        Value::String(text) => text,
-        other => other.to_string(),
-    };
-    Index {
-        field: text(described, &["field_name"]).unwrap_or_default().to_owned(),
-        kind: text(described, &["index_type"]).unwrap_or_default().to_owned(),
-        params: params.into_iter().map(|(key, value)| (key, plain(value))).collect(),
-    }
 }
 
 fn add_segment(described: &Value, partition: Option<i64>, logs: &Logs, collection: &mut Collection) -> Result<()> {

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use tranship_collection::CollectionSchema;
 use tranship_connector::{Error, OpenOptions, Result};
-use tranship_storage::{Blob, Limits};
+use tranship_storage::Blob;
 
-use crate::dialect::{self, DEFAULT_PARTITION, Field, Index};
+use crate::dialect::{self, DEFAULT_PARTITION, DataType, Field, Index};
 
 /// The collections of one dump.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +36,8 @@ pub struct Collection {
     pub shown_name: String,
     /// The database that it belongs to.
     pub database: String,
+    /// Other names.
+    pub aliases: Vec<String>,
     /// User fields.
     pub fields: Vec<Field>,
     /// False if the fields have no names but `field_<id>`, and nobody said which is the key.
@@ -145,8 +147,20 @@ impl Collection {
         }
     }
 
+    /// The position of the text field that the user calls the document.
+    pub fn document(&self, name: &str) -> Result<usize> {
+        let is_text = |field: &Field| matches!(field.data_type, DataType::String | DataType::VarChar | DataType::Text);
+        let found = self.fields.iter().position(|field| field.name == name && is_text(field) && !field.primary);
+        found.ok_or_else(|| {
+            let fits = self.fields.iter().filter(|field| is_text(field) && !field.primary);
+            let names: Vec<&str> = fits.map(|field| field.name.as_str()).collect();
+            Error::usage(format!("collection `{}` has no text field `{name}` for documents", self.shown_name))
+                .hint(format!("text fields are: {}", names.join(", ")))
+        })
+    }
+
     /// Its schema.
-    pub fn schema(&self, producer: Option<&str>, limits: &Limits) -> Result<CollectionSchema> {
+    pub fn schema(&self, producer: Option<&str>, options: &OpenOptions) -> Result<CollectionSchema> {
         let mut vendor = self.settings.clone();
         vendor.insert("collection_id".to_owned(), json!(self.id));
         vendor.insert("producer".to_owned(), json!(producer));
@@ -156,8 +170,12 @@ impl Collection {
         if !self.partitions.is_empty() {
             vendor.insert("partitions".to_owned(), json!(self.partitions.values().collect::<Vec<_>>()));
         }
-        let schema = dialect::collection_schema(&self.name, &self.fields, &self.indexes, vendor, limits);
+        let schema = dialect::collection_schema(&self.name, &self.fields, &self.indexes, vendor, &options.limits);
         let mut schema = schema.map_err(|error| error.with("collection", &self.shown_name))?;
+        schema.aliases = self.aliases.clone();
+        for vector in &mut schema.vectors {
+            vector.metric = vector.metric.or(options.metric);
+        }
         schema.namespaced = self.segments.iter().any(|segment| self.namespace(segment.partition).is_some());
         Ok(schema)
     }

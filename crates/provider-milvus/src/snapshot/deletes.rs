@@ -59,7 +59,7 @@ pub fn read(
     let log = Log::open(blob)?;
     let mut row = 0u64;
     for payload in &log.payloads {
-        let parquet = Parquet::open(&log.reader, *payload, limits)?;
+        let parquet = Parquet::open(&log.blob, *payload, limits)?;
         let columns = parquet.columns();
         let bad = |row: u64| {
             Error::damaged("a delete of the Milvus delta log cannot be read")
@@ -83,7 +83,7 @@ pub fn read(
         let (key_column, time_column) = two_columns(&columns).ok_or_else(|| bad(row))?;
         let rows = parquet.rows();
         let mut keys = parquet.read(key_column, 0, rows)?;
-        let mut times = Parquet::open(&log.reader, *payload, limits)?.read(time_column, 0, rows)?;
+        let mut times = Parquet::open(&log.blob, *payload, limits)?.read(time_column, 0, rows)?;
         let mut left = Vec::new().into_iter();
         while let Some(array) = keys.next_array()? {
             let keys = Values::of(&array).ok_or_else(|| bad(row))?;

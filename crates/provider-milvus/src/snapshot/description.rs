@@ -13,13 +13,15 @@
 //! name of the field. Source: milvus-backup `core/proto/backup.proto` as Go's encoding/json writes it; pymilvus
 //! `CollectionSchema.to_dict` and `MilvusClient.describe_collection`.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use serde_json::{Map, Value};
 use tranship_connector::{Error, Result};
 use tranship_container::protobuf::{self, Message};
 
 use super::segment::FIRST_USER_FIELD;
-use crate::dialect::{DYNAMIC_FIELD, DataType, Field};
+use crate::dialect::{DYNAMIC_FIELD, DataType, Field, Index};
 
 /// The integer under one of `keys`.
 pub fn integer(object: &Value, keys: &[&str]) -> Option<i64> {
@@ -53,6 +55,29 @@ pub fn pairs(object: &Value, key: &str) -> Map<String, Value> {
 
 fn get<'v>(object: &'v Value, keys: &[&str]) -> Option<&'v Value> {
     keys.iter().find_map(|key| object.get(key)).filter(|value| !value.is_null())
+}
+
+/// An index, as milvus-backup (`params` a map) or as pymilvus' describe_index (parameters beside the names) tells it.
+pub fn index(described: &Value) -> Index {
+    let own = || described.as_object().cloned().unwrap_or_default();
+    let params = match described.get("params").or_else(|| described.get("index_params")) {
+        Some(Value::Object(params)) => params.clone(),
+        Some(Value::Array(_)) => pairs(described, "params"),
+        _ => own(),
+    };
+    let plain = |value: Value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let mut params: BTreeMap<String, String> = params.into_iter().map(|(key, value)| (key, plain(value))).collect();
+    if let Some(metric) = text(described, &["metric_type"]) {
+        params.entry("metric_type".to_owned()).or_insert_with(|| metric.to_owned());
+    }
+    Index {
+        field: text(described, &["field_name"]).unwrap_or_default().to_owned(),
+        kind: text(described, &["index_type"]).unwrap_or_default().to_owned(),
+        params,
+    }
 }
 
 /// The user fields of a collection.

@@ -32,8 +32,8 @@ const MAX_EXTRAS: u64 = 1 << 20;
 /// A log whose headers have been read.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// The file.
-    pub reader: BlobReader,
+    /// The file; opened for each read, so that many columns cost no descriptors.
+    pub blob: Blob,
     /// What a binlog says of itself; plain Parquet says nothing.
     pub header: Option<Header>,
     /// The Parquet files in it, in order.
@@ -52,8 +52,6 @@ pub struct Payload {
 /// The descriptor event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// Id of the collection.
-    pub collection: i64,
     /// Id of the field; -1 in a delta log.
     pub field: i64,
     /// Number of the field's type.
@@ -81,13 +79,13 @@ impl Log {
             _ if seen < 4 => Err(damaged(&reader, 0, "it ends within its magic")),
             PARQUET_MAGIC => {
                 let payloads = vec![Payload { start: 0, len: reader.len() }];
-                Ok(Log { reader, header: None, payloads })
+                Ok(Log { blob: blob.clone(), header: None, payloads })
             }
             ENCRYPTED_MAGIC => Err(encrypted(&reader)),
             _ if magic == MAGIC => {
                 let (header, first) = descriptor(&reader)?;
                 let payloads = payloads(&reader, first)?;
-                Ok(Log { reader, header: Some(header), payloads })
+                Ok(Log { blob: blob.clone(), header: Some(header), payloads })
             }
             _ => Err(damaged(&reader, 0, "it begins neither like a binlog nor like Parquet")),
         }
@@ -95,7 +93,7 @@ impl Log {
 
     /// Where it is, for messages.
     pub fn label(&self) -> &str {
-        self.reader.label()
+        self.blob.label()
     }
 }
 
@@ -127,7 +125,6 @@ fn descriptor(reader: &BlobReader) -> Result<(Header, u64)> {
         return Err(encrypted(reader));
     }
     let header = Header {
-        collection: integer::<8>(&body, 0),
         field: integer::<8>(&body, 24),
         data_type: integer::<4>(&body, 48),
         nullable: extras.nullable.unwrap_or(false),

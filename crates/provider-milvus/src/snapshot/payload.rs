@@ -20,7 +20,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 use tranship_connector::{Error, Result};
-use tranship_storage::{BlobReader, Limits};
+use tranship_storage::{Blob, BlobReader, Limits, StorageError};
 
 use super::log::Payload;
 
@@ -51,8 +51,8 @@ pub struct Column {
 
 impl Parquet {
     /// Reads the footer.
-    pub fn open(reader: &BlobReader, payload: Payload, limits: &Limits) -> Result<Self> {
-        let slice = Slice { reader: reader.clone(), payload, max_page: limits.max_page_bytes };
+    pub fn open(blob: &Blob, payload: Payload, limits: &Limits) -> Result<Self> {
+        let slice = Slice { blob: blob.clone(), payload, max_page: limits.max_page_bytes };
         check_envelope(&slice)?;
         // Without the writer's own Arrow schema columns come in the types that Parquet states.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -147,12 +147,16 @@ impl Pages {
 /// The bytes of a payload, as the Parquet crate asks for them.
 #[derive(Clone)]
 struct Slice {
-    reader: BlobReader,
+    blob: Blob,
     payload: Payload,
     max_page: usize,
 }
 
 impl Slice {
+    fn open(&self) -> parquet::errors::Result<BlobReader> {
+        self.blob.open().map_err(foreign)
+    }
+
     /// Runs foreign code over foreign bytes: a panic in there is damage of the file, not of the run.
     fn guarded<T, E: std::fmt::Display>(
         &self,
@@ -168,7 +172,7 @@ impl Slice {
 
     fn damaged(&self, reason: impl std::fmt::Display) -> Error {
         Error::damaged(format!("the Parquet data of the Milvus log is damaged: {reason}"))
-            .with("file", self.reader.label())
+            .with("file", self.blob.label())
             .with("byte", self.payload.start)
             .hint("copy the file again from the object store and compare sizes")
     }
@@ -187,7 +191,7 @@ impl ChunkReader for Slice {
         if start > self.payload.len {
             return Err(ParquetError::EOF(format!("byte {start} lies beyond its {} bytes", self.payload.len)));
         }
-        let range = self.reader.range(self.payload.start + start, self.payload.start + self.payload.len);
+        let range = self.open()?.range(self.payload.start + start, self.payload.start + self.payload.len);
         Ok(BufReader::with_capacity(BUFFER_BYTES, Box::new(range)))
     }
 
@@ -197,9 +201,13 @@ impl ChunkReader for Slice {
             ParquetError::EOF(format!("{length} bytes at {start} lie beyond its {} bytes", self.payload.len))
         })?;
         let base = self.payload.start;
-        let bytes = self.reader.range_to_vec(base + start, base + end, self.max_page as u64);
-        bytes.map(Bytes::from).map_err(|error| ParquetError::External(Box::new(error)))
+        let bytes = self.open()?.range_to_vec(base + start, base + end, self.max_page as u64);
+        bytes.map(Bytes::from).map_err(foreign)
     }
+}
+
+fn foreign(error: StorageError) -> ParquetError {
+    ParquetError::External(Box::new(error))
 }
 
 /// Checks magic and length of the footer.
@@ -209,12 +217,13 @@ fn check_envelope(slice: &Slice) -> Result<()> {
     if len < 12 {
         return Err(slice.damaged(format_args!("{len} bytes are too few")));
     }
-    slice.reader.read_exact_at(start, &mut head)?;
-    slice.reader.read_exact_at(start + len - 8, &mut tail)?;
+    let reader = slice.blob.open()?;
+    reader.read_exact_at(start, &mut head)?;
+    reader.read_exact_at(start + len - 8, &mut tail)?;
     let [a, b, c, d, magic @ ..] = tail;
     if &magic == b"PARE" {
         return Err(Error::not_recognised("the Parquet data of the Milvus log is encrypted")
-            .with("file", slice.reader.label())
+            .with("file", slice.blob.label())
             .hint("tranship has no keys; make the backup from a database without encryption"));
     }
     if &head != b"PAR1" || &magic != b"PAR1" {
@@ -226,7 +235,7 @@ fn check_envelope(slice: &Slice) -> Result<()> {
     }
     if footer > slice.max_page as u64 {
         return Err(Error::limit(format!("a footer of {footer} bytes; more than {} are not read", slice.max_page))
-            .with("file", slice.reader.label()));
+            .with("file", slice.blob.label()));
     }
     Ok(())
 }

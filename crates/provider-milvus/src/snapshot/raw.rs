@@ -10,6 +10,7 @@
 //! {"collection_name": "typed", "collection_id": 47.., "fields": [{"field_id": 100, "name": "pk", "type": 5, ..}, ..],
 //!  "enable_dynamic_field": true, "partitions": {"4705..": "eu"}}
 //! ```
+//! `aliases` and `indexes` (what describe_index answers, in a list) are taken over where they are given.
 //! `collection_id` may be missing where only one collection of the tree has such fields.
 //!
 //! Errors: usage for a schema that fits several collections; those of logs.
@@ -29,7 +30,7 @@ use super::payload::{Column, Parquet};
 use super::python;
 use super::segment::FIRST_USER_FIELD;
 use super::tree::{self, DELTA_LOG, INSERT_LOG, LogName};
-use crate::dialect::{DataType, Field};
+use crate::dialect::{DataType, Field, Index};
 
 const MAX_SCHEMA_BYTES: u64 = 64 << 20;
 /// Logs whose footers are read for a count.
@@ -144,7 +145,7 @@ fn observe(collection: &Collection, options: &OpenOptions) -> Result<BTreeMap<i6
     for blob in first.into_values() {
         let log = Log::open(blob)?;
         let Some(payload) = log.payloads.first() else { continue };
-        let parquet = Parquet::open(&log.reader, *payload, &options.limits)?;
+        let parquet = Parquet::open(&log.blob, *payload, &options.limits)?;
         let columns = parquet.columns();
         match (&log.header, columns.as_slice()) {
             (Some(header), [column]) if header.field >= FIRST_USER_FIELD => {
@@ -235,7 +236,7 @@ fn count(collection: &Collection, options: &OpenOptions) -> Result<Option<u64>> 
     for blob in logs {
         let log = Log::open(blob)?;
         for payload in &log.payloads {
-            rows = rows.saturating_add(Parquet::open(&log.reader, *payload, &options.limits)?.rows());
+            rows = rows.saturating_add(Parquet::open(&log.blob, *payload, &options.limits)?.rows());
         }
     }
     Ok(Some(rows))
@@ -266,6 +267,8 @@ struct Described {
     id: Option<i64>,
     fields: Vec<Field>,
     partitions: BTreeMap<i64, String>,
+    aliases: Vec<String>,
+    indexes: Vec<Index>,
 }
 
 fn read_schemas(file: &Path) -> Result<Vec<Described>> {
@@ -321,7 +324,10 @@ fn described(name: Option<&str>, value: &Value) -> Result<Described> {
     let partitions = value.get("partitions").or_else(|| inner.get("partitions")).and_then(Value::as_object);
     let partition = |(id, name): (&String, &Value)| Some((id.parse().ok()?, name.as_str()?.to_owned()));
     let partitions = partitions.into_iter().flatten().filter_map(partition).collect();
-    Ok(Described { id: id(value).or_else(|| id(&inner)), name, fields, partitions })
+    let listed = |key| [value, &inner].into_iter().flat_map(move |v| description::list(v, key));
+    let aliases = listed("aliases").filter_map(Value::as_str).map(str::to_owned).collect();
+    let indexes = listed("indexes").map(description::index).collect();
+    Ok(Described { id: id(value).or_else(|| id(&inner)), name, fields, partitions, aliases, indexes })
 }
 
 impl Described {
@@ -347,6 +353,8 @@ impl Described {
         collection.name = self.name.clone();
         collection.named = true;
         collection.partitions = self.partitions.clone();
+        collection.aliases = self.aliases.clone();
+        collection.indexes = self.indexes.clone();
         collection.fields = self.fields.clone();
         for field in &mut collection.fields {
             if let Some(seen) = seen.get(&field.id) {

@@ -11,6 +11,7 @@ use tranship_collection::{BatchBuilder, IdKind};
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{Error, Reject, RejectSink, Result};
 
+use super::cell::Cell;
 use super::deletes::Key;
 use super::segment::{MappedSegment, Stream};
 use super::source::PreparedCollection;
@@ -125,12 +126,17 @@ impl<'a> Reader<'a> {
         if let Some(cell) = roles.dynamic.and_then(cell) {
             append_dynamic(&cell, fields, text).map_err(because)?;
         }
+        let document = match prepared.document.and_then(cell) {
+            Some(Cell::Text(text)) => Some(text),
+            Some(Cell::Bytes(_)) => return Err(because("the document is no text".to_owned())),
+            _ => None,
+        };
         let metadata = text.close().map_err(|fault| because(fault.to_string()))?;
         if let Some(metadata) = metadata.filter(|_| self.checks_json) {
             json::check_object(metadata, scratch).map_err(|fault| because(fault.to_string()))?;
         }
         let namespace = self.namespace.as_deref();
-        let row = RowText { id: &id, id_kind, namespace, document: None, metadata };
+        let row = RowText { id: &id, id_kind, namespace, document, metadata };
         builder.finish_row(row).map_err(|fault| because(fault.to_string()))
     }
 }

@@ -8,13 +8,13 @@
 //! Invariant: all fields that are there have the same number of rows, and row `i` of each belongs to one record. A
 //! field that is nullable, dynamic or has a default may be missing: it was added after the segment was written.
 //!
-//! Errors: damaged for a log of another collection, field or type, a missing field, and numbers of rows that differ.
+//! Errors: damaged for a log of another field or type, a missing field, and numbers of rows that differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_schema::DataType as ArrowType;
 use tranship_connector::{Error, Result};
-use tranship_storage::{Blob, BlobReader, Limits};
+use tranship_storage::{Blob, Limits};
 
 use super::catalog::Segment;
 use super::cell::{Cell, Values};
@@ -52,18 +52,12 @@ struct Piece {
 
 impl MappedSegment {
     /// Reads all headers and footers of `segment`. Ids of fields that nobody declared go to `strangers`.
-    pub fn open(
-        collection: i64,
-        segment: &Segment,
-        fields: &[Field],
-        limits: &Limits,
-        strangers: &mut BTreeSet<i64>,
-    ) -> Result<Self> {
+    pub fn open(segment: &Segment, fields: &[Field], limits: &Limits, strangers: &mut BTreeSet<i64>) -> Result<Self> {
         let mut mapped =
             MappedSegment { rows: 0, partition: segment.partition, fields: BTreeMap::new(), logs: Vec::new() };
         for (group, blobs) in &segment.groups {
             for blob in blobs {
-                mapped.add(collection, *group, blob, fields, limits)?;
+                mapped.add(*group, blob, fields, limits)?;
             }
         }
         let declared = |id: &i64| *id < FIRST_USER_FIELD || fields.iter().any(|field| field.id == *id);
@@ -72,13 +66,13 @@ impl MappedSegment {
         Ok(mapped)
     }
 
-    fn add(&mut self, collection: i64, group: i64, blob: &Blob, fields: &[Field], limits: &Limits) -> Result<()> {
+    fn add(&mut self, group: i64, blob: &Blob, fields: &[Field], limits: &Limits) -> Result<()> {
         let log = Log::open(blob)?;
         if let Some(header) = &log.header {
-            check_header(header, collection, group, fields, log.label())?;
+            check_header(header, group, fields, log.label())?;
         }
         for payload in &log.payloads {
-            let parquet = Parquet::open(&log.reader, *payload, limits)?;
+            let parquet = Parquet::open(&log.blob, *payload, limits)?;
             for (column, described) in parquet.columns().into_iter().enumerate() {
                 let id = log.header.as_ref().map(|header| header.field).or(described.field);
                 let Some(id) = id else {
@@ -150,7 +144,6 @@ impl MappedSegment {
             start,
             end,
             limits: limits.clone(),
-            open: None,
             pages: None,
             values: None,
             next: 0,
@@ -165,8 +158,6 @@ pub struct Stream<'a> {
     start: u64,
     end: u64,
     limits: Limits,
-    /// The file that was opened last: its payloads stand one after another.
-    open: Option<(usize, BlobReader)>,
     pages: Option<Pages>,
     values: Option<Values>,
     next: usize,
@@ -201,29 +192,19 @@ impl Stream<'_> {
     }
 
     fn open(&mut self, piece: Piece) -> Result<Pages> {
-        let reader = match &self.open {
-            Some((log, reader)) if *log == piece.log => reader.clone(),
-            _ => {
-                let blob = self.segment.logs.get(piece.log).ok_or_else(|| Error::bug("a log without a file"))?;
-                blob.open()?
-            }
-        };
-        self.open = Some((piece.log, reader.clone()));
+        let blob = self.segment.logs.get(piece.log).ok_or_else(|| Error::bug("a log without a file"))?;
         let from = self.start.saturating_sub(piece.first_row);
         let to = (self.end - piece.first_row).min(piece.rows);
-        Parquet::open(&reader, piece.payload, &self.limits)?.read(piece.column, from, to)
+        Parquet::open(blob, piece.payload, &self.limits)?.read(piece.column, from, to)
     }
 }
 
-fn check_header(header: &Header, collection: i64, group: i64, fields: &[Field], label: &str) -> Result<()> {
+fn check_header(header: &Header, group: i64, fields: &[Field], label: &str) -> Result<()> {
     let wrong = |what: String| {
         Error::damaged(format!("the Milvus log is {what}"))
             .with("file", label)
             .hint("it lies in a directory where it does not belong; copy the dump again")
     };
-    if header.collection != collection {
-        return Err(wrong(format!("one of collection {}, not {collection}", header.collection)));
-    }
     if header.field != group {
         return Err(wrong(format!("one of field {}, not {group}", header.field)));
     }

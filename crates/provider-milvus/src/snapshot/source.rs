@@ -50,6 +50,8 @@ pub struct PreparedCollection<'a> {
     pub roles: Roles,
     /// Its segments.
     pub segments: Vec<MappedSegment>,
+    /// The field whose text is the document.
+    pub document: Option<usize>,
     /// Rows that live, by position of the segment.
     pub live: LiveRows,
     /// Bounds on foreign lengths.
@@ -73,7 +75,7 @@ impl MilvusSource {
                     key_candidates(&collection)
                 )));
         }
-        let schema = collection.schema(catalog.producer.as_deref(), &options.limits)?;
+        let schema = collection.schema(catalog.producer.as_deref(), options)?;
         let notes = catalog.notes.iter().chain(&collection.notes).cloned().collect();
         let described_by = catalog.described_by;
         Ok(MilvusSource { root: root.to_owned(), collection, described_by, schema, options: options.clone(), notes })
@@ -131,10 +133,12 @@ impl Source for MilvusSource {
     fn prepare<'a>(&'a self, context: &PrepareContext<'_>) -> Result<Box<dyn Prepared + 'a>> {
         self.check_dims()?;
         let (collection, limits) = (&self.collection, &self.options.limits);
-        let roles = Roles::of(&collection.fields)?;
+        let mut roles = Roles::of(&collection.fields)?;
+        let document = self.options.document_column.as_deref().map(|name| collection.document(name)).transpose()?;
+        roles.scalars.retain(|field| Some(*field) != document);
         let mut notes = self.notes.clone();
         let mut strangers = BTreeSet::new();
-        let open = |segment| MappedSegment::open(collection.id, segment, &collection.fields, limits, &mut strangers);
+        let open = |segment| MappedSegment::open(segment, &collection.fields, limits, &mut strangers);
         let segments: Vec<MappedSegment> = collection.segments.iter().map(open).collect::<Result<_>>()?;
         if !strangers.is_empty() {
             let ids: Vec<String> = strangers.iter().map(i64::to_string).collect();
@@ -153,6 +157,7 @@ impl Source for MilvusSource {
             collection,
             schema: Arc::new(self.schema.clone()),
             roles,
+            document,
             segments,
             live,
             limits,
