@@ -128,7 +128,19 @@ def chroma_archive(options):
     return Bench("chroma-archive", "Chroma directory -> archive", rows, dim, source, facts, contenders)
 
 
-BENCHES = {"jsonl-archive": jsonl_archive, "archive-jsonl": archive_jsonl, "chroma-archive": chroma_archive}
+def faiss_archive(options):
+    rows, dim = options.rows or 200_000, options.dim or 768
+    source = os.path.join(options.work, f"{rows}x{dim}.faiss")
+    facts = make_once(source, python("data_faiss.py", source, "--rows", rows, "--dim", dim))
+    out = os.path.join(options.work, "out")
+    contenders = [
+        Contender("tranship", tranship(options, f"faiss:{source}", f"archive:{out}.tranship"), f"{out}.tranship"),
+        Contender("faiss + pyarrow", python("peers/faiss_archive.py", source, f"{out}.faiss.parquet"), f"{out}.faiss.parquet"),
+    ]
+    return Bench("faiss-archive", "FAISS index file -> archive", rows, dim, source, facts, contenders)
+
+
+BENCHES = {"jsonl-archive": jsonl_archive, "archive-jsonl": archive_jsonl, "chroma-archive": chroma_archive, "faiss-archive": faiss_archive}
 
 
 def files_under(path):
@@ -219,7 +231,7 @@ def machine():
 
 
 def document(options, load, tables):
-    packages = ("duckdb", "polars", "pyarrow", "chromadb")
+    packages = ("duckdb", "polars", "pyarrow", "chromadb", "faiss-cpu")
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
     binary = subprocess.run([options.tranship, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     rows = f"Cut to {options.rows:,} rows. " if options.rows else ""
