@@ -3,31 +3,19 @@
 import sys
 
 import faiss
-import numpy
-import pyarrow
-import pyarrow.parquet
+
+import pages
 
 PAGE_ROWS = 20_000
-SCHEMA = pyarrow.schema([
-    ("id", pyarrow.string()),
-    ("vector", pyarrow.list_(pyarrow.float32())),
-    ("document", pyarrow.string()),
-    ("metadata", pyarrow.string()),
-])
 
 
-def table(ids, vectors):
-    rows, dim = vectors.shape
-    offsets = numpy.arange(0, rows * dim + 1, dim, dtype=numpy.int32)
-    lists = pyarrow.ListArray.from_arrays(offsets, vectors.ravel())
-    nothing = pyarrow.nulls(rows, pyarrow.string())
-    return pyarrow.table([[str(one) for one in ids.tolist()], lists, nothing, nothing], schema=SCHEMA)
-
-
-index = faiss.read_index(sys.argv[1])
-ids = faiss.vector_to_array(index.id_map)
-flat = faiss.downcast_index(index.index)
-with pyarrow.parquet.ParquetWriter(sys.argv[2], SCHEMA, compression="zstd", use_dictionary=False) as writer:
+def read(path):
+    index = faiss.read_index(path)
+    ids = faiss.vector_to_array(index.id_map)
+    flat = faiss.downcast_index(index.index)
     for first in range(0, index.ntotal, PAGE_ROWS):
         rows = min(PAGE_ROWS, index.ntotal - first)
-        writer.write_table(table(ids[first:first + rows], flat.reconstruct_n(first, rows)))
+        yield ids[first:first + rows].tolist(), flat.reconstruct_n(first, rows), None, None
+
+
+pages.write(sys.argv[2], read(sys.argv[1]))
