@@ -4,8 +4,5 @@
 //! it allocates, and names the byte at which an input stops making sense.
 
 pub mod pickle;
-<<<<<<< HEAD
-pub mod tar;
-=======
 pub mod protobuf;
->>>>>>> i3-milvus
+pub mod tar;

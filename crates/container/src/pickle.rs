@@ -53,13 +53,7 @@ pub type Visitor<'v> = &'v mut dyn FnMut(&str, Node<'_>, Node<'_>) -> Result<Kee
 
 /// Decodes one pickle of at most `len` bytes from `input`. `classes` are the full names (`module.name`) that may occur,
 /// or [`ANY_CLASS`].
-pub fn decode(
-    input: impl Read,
-    len: u64,
-    classes: &[&str],
-    bounds: Bounds,
-    visit: Visitor<'_>,
-) -> Result<Pickle> {
+pub fn decode(input: impl Read, len: u64, classes: &[&str], bounds: Bounds, visit: Visitor<'_>) -> Result<Pickle> {
     machine::Machine::new(input::Input::new(input, len), classes, bounds).run(visit)
 }
 

@@ -24,7 +24,12 @@ pub(super) enum Container {
     Set(Vec<Value>),
     Dict(Vec<(Value, Value)>),
     /// `items` is a dict of what was set on an instance of a dict class.
-    Object { class: u32, arguments: Value, state: Value, items: Value },
+    Object {
+        class: u32,
+        arguments: Value,
+        state: Value,
+        items: Value,
+    },
 }
 
 /// Texts, bytes and containers.

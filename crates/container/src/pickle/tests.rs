@@ -105,7 +105,8 @@ fn a_foreign_class_is_named_with_its_place_and_never_called() {
 
 #[test]
 fn any_class_may_be_let_in_and_stays_data() {
-    let call = bytes("80049525000000000000008c05706f736978948c0673797374656d9493948c0a6563686f2070776e656494859452942e");
+    let call =
+        bytes("80049525000000000000008c05706f736978948c0673797374656d9493948c0a6563686f2070776e656494859452942e");
     assert_eq!(text_of(&call, &[ANY_CLASS]), "posix.system('echo pwned')None");
     let mut many = b"(".to_vec();
     (0..2000).for_each(|number| many.extend(format!("cm\nC{number}\n").bytes()));
