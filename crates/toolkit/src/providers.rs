@@ -10,6 +10,7 @@ pub fn registry() -> Registry {
             &tranship_format_jsonl::CONNECTOR,
             &tranship_format_parquet::CONNECTOR,
             &tranship_provider_chroma::CONNECTOR,
+            &tranship_provider_milvus::CONNECTOR,
             &tranship_provider_qdrant::CONNECTOR,
         ],
     }
