@@ -12,7 +12,7 @@ pub mod time;
 use std::path::Path;
 
 use tranship_connector::{
-    Capabilities, CollectionInfo, Connector, Locator, OpenOptions, Result, Score, Source, SourceOption,
+    Capabilities, CollectionInfo, Connector, Coverage, Known, Locator, OpenOptions, Result, Score, Source, SourceOption,
 };
 
 /// The connector.
@@ -29,7 +29,7 @@ pub static CONNECTOR: Connector = Connector {
         several_collections: true,
         bundles: false,
         proven_with: "milvus 2.3.5",
-        covers: &[],
+        covers: COVERS,
     },
     options: OPTIONS,
     probe,
@@ -37,6 +37,34 @@ pub static CONNECTOR: Connector = Connector {
     open: Some(open),
     create: None,
 };
+
+const COVERS: &[Coverage] = &[
+    Coverage {
+        what: "binlogs (storage v1) of Milvus 2.0 to 2.5, raw insert_log and delta_log trees",
+        known: Known::StoredDump,
+        note: "Milvus 2.3.5, every field of 7,897 records of five collections; names come from -o schema=FILE",
+    },
+    Coverage {
+        what: "milvus-backup directories, full and levelled meta, group ids",
+        known: Known::SheetOnly,
+        note: "real binlogs of 2.3.5 below a meta that was written after the description",
+    },
+    Coverage {
+        what: "L0 deltas, two-column deltas, nullable, f16, bf16, int8 and sparse vectors, arrays of vectors (2.4 to 2.6)",
+        known: Known::SheetOnly,
+        note: "files written by the tests; arrays of vectors are widened to f32, those of bits and sparse refused",
+    },
+    Coverage {
+        what: "packed Parquet (storage v2) of Milvus 2.6",
+        known: Known::SheetOnly,
+        note: "files written by the tests",
+    },
+    Coverage {
+        what: "storage v3 (Milvus 2.7 and later), backups of format `snapshot`, encrypted logs",
+        known: Known::Refused,
+        note: "by name, with the way around",
+    },
+];
 
 const OPTIONS: &[SourceOption] = &[
     SourceOption {

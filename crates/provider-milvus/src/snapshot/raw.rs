@@ -13,7 +13,9 @@
 //! `aliases` and `indexes` (what describe_index answers, in a list) are taken over where they are given.
 //! `collection_id` may be missing where only one collection of the tree has such fields.
 //!
-//! Errors: usage for a schema that fits several collections; those of logs.
+//! Where it fits several they keep their ids as names.
+//!
+//! Errors: usage for the choice of a name that fits several collections; those of logs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,19 +55,8 @@ pub fn open(root: &Path, options: &OpenOptions) -> Result<Catalog> {
     let mut catalog = Catalog { producer: Some("Milvus, raw logs".to_owned()), ..Catalog::default() };
     let observed: BTreeMap<i64, BTreeMap<i64, Observed>> =
         collections.iter().map(|(id, collection)| Ok((*id, observe(collection, options)?))).collect::<Result<_>>()?;
-    for schema in described.iter().flatten() {
-        let fits = schema.candidates(&observed);
-        match fits.as_slice() {
-            [id] => {
-                let (collection, seen) = (collections.get_mut(id), observed.get(id));
-                if let (Some(collection), Some(seen)) = (collection, seen) {
-                    schema.apply(collection, seen);
-                }
-            }
-            [] => catalog.notes.push(format!("no collection of the tree has the fields of schema `{}`", schema.name)),
-            several => return Err(schema.ambiguous(several)),
-        }
-    }
+    let described = described.unwrap_or_default();
+    catalog.notes = describe(&described, &mut collections, &observed, options)?;
     for (id, mut collection) in collections {
         if !collection.named {
             let seen = observed.get(&id).cloned().unwrap_or_default();
@@ -78,6 +69,39 @@ pub fn open(root: &Path, options: &OpenOptions) -> Result<Catalog> {
     catalog.described_by =
         options.option("schema").map(|file| Blob::of_path(Path::new(file))).transpose()?.into_iter().collect();
     Ok(catalog.finish())
+}
+
+/// Gives collections the schemas that fit them, and their names where only one of each is possible. Returns what is
+/// unclear.
+fn describe(
+    schemas: &[Described],
+    collections: &mut BTreeMap<i64, Collection>,
+    observed: &BTreeMap<i64, BTreeMap<i64, Observed>>,
+    options: &OpenOptions,
+) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    let fits: Vec<(&Described, Vec<i64>)> = schemas.iter().map(|s| (s, s.candidates(observed))).collect();
+    for (schema, candidates) in &fits {
+        match candidates.as_slice() {
+            [_] => {}
+            [] => notes.push(format!("no collection of the tree has the fields of schema `{}`", schema.name)),
+            several if options.collection.as_deref() == Some(&schema.name) => return Err(schema.ambiguous(several)),
+            several => notes.push(schema.ambiguity(several)),
+        }
+    }
+    for (id, collection) in collections {
+        let Some(seen) = observed.get(id) else { continue };
+        let of_this: Vec<_> = fits.iter().filter(|(_, candidates)| candidates.contains(id)).collect();
+        let Some((first, candidates)) = of_this.first() else { continue };
+        if of_this.iter().any(|(other, _)| other.fields != first.fields) {
+            continue;
+        }
+        first.apply(collection, seen);
+        if of_this.len() > 1 || candidates.len() > 1 {
+            collection.name = id.to_string();
+        }
+    }
+    Ok(notes)
 }
 
 /// Segments and deletes by collection.
@@ -364,9 +388,15 @@ impl Described {
         }
     }
 
-    fn ambiguous(&self, several: &[i64]) -> Error {
+    fn ambiguity(&self, several: &[i64]) -> String {
         let ids: Vec<String> = several.iter().map(i64::to_string).collect();
-        Error::usage(format!("schema `{}` fits {} collections of the tree: {}", self.name, ids.len(), ids.join(", ")))
-            .hint("add \"collection_id\" to its description; a collection that was dropped and made anew has a new id")
+        format!("schema `{}` fits {} collections of the tree: {}", self.name, ids.len(), ids.join(", "))
+    }
+
+    fn ambiguous(&self, several: &[i64]) -> Error {
+        Error::usage(self.ambiguity(several)).hint(
+            "choose one by its id, or add \"collection_id\" to its description; a collection that was dropped and made \
+             anew has a new, higher id",
+        )
     }
 }

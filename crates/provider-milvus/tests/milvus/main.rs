@@ -8,3 +8,4 @@ mod messages;
 mod shapes;
 mod support;
 mod truth;
+mod workload;

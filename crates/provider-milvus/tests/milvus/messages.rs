@@ -101,7 +101,11 @@ fn a_schema_that_fits_two_collections_asks_for_the_id() {
     let schema = made.dir.path().join("schema.py");
     fs::write(&schema, "{'fields': [{'name': 'pk', 'type': <DataType.INT64: 5>, 'is_primary': True}]}").unwrap();
     let options = [("schema", schema.to_str().unwrap())];
-    refused(list(&tree, &options), 2, &["fits 2 collections", "7, 70", "collection_id"]);
+    let infos = list(&tree, &options).unwrap();
+    assert_eq!(infos.iter().map(|info| info.name.as_str()).collect::<Vec<_>>(), ["7", "70"]);
+    assert!(infos[0].notes.iter().any(|note| note.contains("schema `unnamed` fits 2 collections")));
+    assert_eq!(read(&tree, "70", &options).unwrap().records.len(), 1);
+    refused(read(&tree, "unnamed", &options), 2, &["fits 2 collections", "7, 70", "collection_id"]);
     fs::write(&schema, "not a schema").unwrap();
     refused(list(&tree, &options), 2, &["schema.py", "describe_collection"]);
 }
