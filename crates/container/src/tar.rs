@@ -45,8 +45,19 @@ pub fn is_tar(blob: &Blob) -> bool {
 
 /// The regular members of a tar.
 pub fn read(blob: &Blob) -> Result<Tree> {
+    walk(blob, true)
+}
+
+/// The regular members of a tar whose writer may have left the end mark out: it may end after any member. Only for
+/// tars that something else proves to be whole, as a tar around them does.
+pub fn read_without_end(blob: &Blob) -> Result<Tree> {
+    walk(blob, false)
+}
+
+fn walk(blob: &Blob, needs_end: bool) -> Result<Tree> {
     let blob = blob.kept_open()?;
-    let mut walk = Walk { reader: blob.open()?, tree: Tree::new(blob.label()), blob, offset: 0, members: 0 };
+    let tree = Tree::new(blob.label());
+    let mut walk = Walk { reader: blob.open()?, tree, blob, offset: 0, members: 0, needs_end };
     while walk.member()? {}
     Ok(walk.tree)
 }
@@ -59,6 +70,8 @@ struct Walk {
     /// Of the next header.
     offset: u64,
     members: usize,
+    /// Without its end mark it is cut off.
+    needs_end: bool,
 }
 
 /// What the headers before a member's own say of it.
@@ -110,6 +123,9 @@ impl Walk {
         let at = self.offset;
         let mut block = [0; BLOCK as usize];
         let filled = self.reader.read_at(at, &mut block)?;
+        if filled == 0 && !self.needs_end && at == self.blob.len() {
+            return Ok(None);
+        }
         if filled < block.len() {
             let what = if filled == 0 { "the tar ends without its end mark" } else { "the tar ends within a header" };
             return Err(self.damaged(at, what));

@@ -104,7 +104,8 @@ pub fn create(locator: &Locator, options: &CreateOptions) -> Result<Box<dyn Sink
     Ok(Box::new(BundleSink::new(&locator.path, options)?))
 }
 
-fn is_bundle(path: &Path) -> bool {
+/// True for a directory that is, or was to be, a bundle.
+pub fn is_bundle(path: &Path) -> bool {
     path.join(MANIFEST).is_file() || path.join(MAPPING).is_file()
 }
 

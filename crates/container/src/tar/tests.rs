@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tranship_storage::{Blob, Tree};
 
-use super::{is_tar, read};
+use super::{is_tar, read, read_without_end};
 
 /// A header with a right checksum.
 fn header(name: &str, size: u64, kind: u8) -> [u8; 512] {
@@ -57,7 +57,7 @@ fn tree_of(parts: &[&[u8]]) -> tranship_connector::Result<(tempfile::TempDir, Tr
 
 /// The message of what must fail.
 fn error(parts: &[&[u8]]) -> String {
-    let error = tree_of(parts).err().expect("this is no good tar").to_string();
+    let error = tree_of(parts).map(drop).expect_err("this is no good tar").to_string();
     assert!(error.contains("t.tar"), "{error}");
     error
 }
@@ -240,6 +240,20 @@ fn a_tar_that_is_cut_anywhere_before_its_end_mark_is_an_error() {
     assert!(error(&[&parts, &END[..512], &parts]).contains("block of zeros"));
     assert!(tree_of(&[&parts, &END]).is_ok());
     assert!(error(&[&pax(&[("path", "x")]), &END]).contains("after an extended header"));
+}
+
+#[test]
+fn a_tar_that_is_known_to_be_whole_may_lack_its_end_mark_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.tar");
+    let whole = [member("x", 0, b"abc"), member("y", 0, b"def")].concat();
+    for end in 0..=whole.len() {
+        std::fs::write(&path, &whole[..end]).unwrap();
+        let found = read_without_end(&Blob::of_path(&path).unwrap());
+        assert_eq!(found.is_ok(), end.is_multiple_of(1024), "{end}");
+    }
+    std::fs::write(&path, [&whole[..], &END].concat()).unwrap();
+    assert_eq!(names(&read_without_end(&Blob::of_path(&path).unwrap()).unwrap()), ["x", "y"]);
 }
 
 #[test]

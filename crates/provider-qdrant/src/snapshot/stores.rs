@@ -53,6 +53,23 @@ pub trait Store: Send + Sync {
     fn fetch(&self, rows: &[u32], cells: &mut Cells) -> Result<()>;
 }
 
+/// The tracker of a segment that never took a point.
+pub struct NoPoints;
+
+impl Tracker for NoPoints {
+    fn rows(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn at_most(&self) -> u64 {
+        0
+    }
+
+    fn scan(&self, _scratch: &Path, _visit: &mut dyn FnMut(Mapped) -> Result<()>) -> Result<Tracked> {
+        Ok(Tracked::default())
+    }
+}
+
 /// A vector that no point of the segment has, or payloads that were never written.
 pub struct Nothing;
 
