@@ -28,7 +28,7 @@ use super::point_id::{PACKED_BYTES, PointId};
 use super::reader::{OverlayReader, SegmentReader};
 use super::segment::Segment;
 use super::source::{Shard, SnapshotSource};
-use super::wal;
+use super::wal::{self, vectors::Summation};
 
 /// Most rows of a split.
 const SPLIT_ROWS: u64 = 200_000;
@@ -229,7 +229,12 @@ fn check_trackers(
 /// The log of every shard.
 fn open_logs(source: &SnapshotSource) -> Result<Vec<Option<Box<dyn Log>>>> {
     let open = |shard: &Shard| {
-        wal::open(&shard.copy.files.below("wal"), &source.columns, shard.newest_flushed(), &source.options)
+        let files = shard.copy.files.below("wal");
+        let summation = match shard.segments.iter().any(|(files, _)| files.has_rocksdb()) {
+            true => Summation::ByRegister,
+            false => Summation::ByLane,
+        };
+        wal::open(&files, &source.columns, shard.newest_flushed(), summation, &source.options)
     };
     source.shards.iter().map(open).collect()
 }

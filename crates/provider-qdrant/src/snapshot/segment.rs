@@ -68,6 +68,11 @@ impl SegmentFiles {
         self.files.get("version.info").is_some()
     }
 
+    /// True if there is a RocksDB, whatever is in it.
+    pub fn has_rocksdb(&self) -> bool {
+        self.files.get("CURRENT").is_some() || self.backup.as_ref().is_some_and(|backup| !backup.is_empty())
+    }
+
     /// Reads `segment.json`.
     pub fn config(&self, limits: &Limits) -> Result<SegmentConfig> {
         let blob = self
@@ -210,7 +215,7 @@ impl<'a> Rocks<'a> {
     fn get(&mut self) -> Result<Option<&RocksSegment>> {
         if self.opened.is_none() {
             let SegmentFiles { name, files, backup } = self.segment;
-            let is_there = files.get("CURRENT").is_some() || backup.as_ref().is_some_and(|backup| !backup.is_empty());
+            let is_there = self.segment.has_rocksdb();
             let found = if is_there { rocks::open(name, files, backup.as_ref(), self.limits)? } else { None };
             self.opened = Some(found);
         }
