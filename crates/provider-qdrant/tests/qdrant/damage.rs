@@ -150,7 +150,11 @@ fn a_file_that_is_missing_is_an_error_and_not_a_smaller_collection() {
         std::fs::rename(&file, &aside).unwrap();
         match directory.read() {
             Err(error) => assert!(error.to_string().contains("bytes"), "{name}: {error}"),
-            Ok(outcome) => assert!(!outcome.notes.is_empty() || !outcome.rejects.is_empty(), "{name}"),
+            // The log still holds every operation, so that it may make good for a missing file.
+            Ok(outcome) => {
+                let is_told = !outcome.notes.is_empty() || !outcome.rejects.is_empty();
+                assert!(is_told || outcome.records.len() == 1120, "{name}");
+            }
         }
         std::fs::rename(&aside, &file).unwrap();
     }
