@@ -21,21 +21,24 @@ use tranship_storage::Tree;
 use self::files::WalFiles;
 use self::operation::Operation;
 use self::replay::Replay;
+use self::vectors::Summation;
 use super::overlay::{BasePoints, Log, Overlay};
 use super::point_id::PointId;
 use super::schema::Columns;
 
 /// Opens the log in `files`; `None` if it holds no entry that may have to be replayed. `columns` are the vectors of
-/// the collection, `newest` the highest version that any segment of the shard says it has flushed.
+/// the collection, `newest` the highest version that any segment of the shard says it has flushed, `summation` how the
+/// release that wrote the shard normalises.
 pub fn open(
     files: &Tree,
     columns: &Columns,
     newest: Option<u64>,
+    summation: Summation,
     options: &OpenOptions,
 ) -> Result<Option<Box<dyn Log>>> {
     let Some(files) = WalFiles::open(files, &options.limits)? else { return Ok(None) };
     let allow_inconsistent = options.allow_inconsistent;
-    let log = Wal { files, columns: columns.clone(), newest, allow_inconsistent };
+    let log = Wal { files, columns: columns.clone(), newest, summation, allow_inconsistent };
     let mut entries = log.files.entries();
     while let Some(entry) = entries.next_entry()? {
         if entry.index >= log.files.acknowledged {
@@ -49,6 +52,7 @@ struct Wal {
     files: WalFiles,
     columns: Columns,
     newest: Option<u64>,
+    summation: Summation,
     allow_inconsistent: bool,
 }
 
@@ -77,7 +81,8 @@ impl Log for Wal {
     }
 
     fn replay(&self, base: &dyn BasePoints, memory_bytes: u64) -> Result<Overlay> {
-        let mut replay = Replay::new(&self.columns, base, self.newest, self.allow_inconsistent, memory_bytes);
+        let mut replay =
+            Replay::new(&self.columns, self.summation, base, self.newest, self.allow_inconsistent, memory_bytes);
         let told = self.each(|number, name, file, operation| replay.apply(number, name, file, operation))?;
         let mut overlay = replay.finish();
         overlay.notes.splice(0..0, told);

@@ -20,7 +20,7 @@ use tranship_connector::{Error, ErrorKind, Result};
 use super::filter::{Filter, NotUnderstood};
 use super::operation::{Operation, Point, PointChange, Targets, UpdateMode, Vectors};
 use super::payload::{JsonPath, Payload};
-use super::vectors::stored;
+use super::vectors::{Summation, stored};
 use crate::snapshot::overlay::{BasePoints, Change, Overlay, Part, VectorValue};
 use crate::snapshot::point_id::PointId;
 use crate::snapshot::schema::Columns;
@@ -31,6 +31,7 @@ const POINT_BYTES: u64 = 256;
 /// A replay under way.
 pub struct Replay<'a> {
     columns: &'a Columns,
+    summation: Summation,
     base: &'a dyn BasePoints,
     newest: Option<u64>,
     allow_inconsistent: bool,
@@ -64,13 +65,14 @@ impl<'a> Replay<'a> {
     /// Nothing replayed yet. `newest` is the highest version that the segments have flushed.
     pub fn new(
         columns: &'a Columns,
+        summation: Summation,
         base: &'a dyn BasePoints,
         newest: Option<u64>,
         allow_inconsistent: bool,
         memory_bytes: u64,
     ) -> Self {
         let (used_bytes, points, notes) = (0, HashMap::new(), Vec::new());
-        Replay { columns, base, newest, allow_inconsistent, memory_bytes, used_bytes, points, notes }
+        Replay { columns, summation, base, newest, allow_inconsistent, memory_bytes, used_bytes, points, notes }
     }
 
     /// Applies the operation `name` of number `number`, which stands in `file`.
@@ -279,7 +281,7 @@ impl<'a> Replay<'a> {
     fn place(&mut self, parts: &mut [Part<VectorValue>], vectors: Vectors, current: Current<'_>) {
         for (name, sent) in vectors {
             let found = self.columns.iter().zip(parts.iter_mut()).find(|(column, _)| column.name == name);
-            let value = found.and_then(|(column, part)| Some((part, stored(sent, column)?)));
+            let value = found.and_then(|(column, part)| Some((part, stored(sent, column, self.summation)?)));
             match value {
                 Some((part, value)) => *part = Part::Value(value),
                 None => self.tell(format!(
