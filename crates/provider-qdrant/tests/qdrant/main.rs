@@ -4,5 +4,8 @@
 mod dumps;
 mod reading_back;
 mod refusals;
+mod rocksdb_era;
 mod scripts;
 mod support;
+mod unpacked;
+mod wal;
