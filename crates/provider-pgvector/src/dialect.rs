@@ -185,7 +185,9 @@ pub fn index(method: &str, settings: &[(String, String)]) -> IndexSpec {
         settings.iter().find(|(own, _)| own == key).and_then(|(_, value)| value.parse().ok()).unwrap_or(default)
     };
     match method {
-        "hnsw" => IndexSpec::Hnsw { m: number("m", 16), ef_construction: number("ef_construction", 64), ef_search: None },
+        "hnsw" => {
+            IndexSpec::Hnsw { m: number("m", 16), ef_construction: number("ef_construction", 64), ef_search: None }
+        }
         _ => {
             let mut map: Map<String, Value> =
                 settings.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();

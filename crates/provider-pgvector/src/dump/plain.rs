@@ -207,7 +207,9 @@ impl<'l> Walk<'l> {
         let mut words = command.split_whitespace();
         match words.next() {
             Some("connect" | "c") => self.database += 1,
-            Some("encoding") => self.scan.catalog.encoding = words.next().map(|name| name.trim_matches('\'').to_owned()),
+            Some("encoding") => {
+                self.scan.catalog.encoding = words.next().map(|name| name.trim_matches('\'').to_owned())
+            }
             // \restrict, \unrestrict, \echo and the like say nothing about data.
             _ => {}
         }
@@ -218,7 +220,8 @@ impl<'l> Walk<'l> {
         let unreadable = head.from_query.then_some("it is filled by INSERT .. SELECT, which only PostgreSQL can run");
         let end = self.offset;
         if let Some(run) = self.scan.runs.last_mut() {
-            let same = run.inserts && run.table == head.table && run.columns == head.columns && run.database == self.database;
+            let same =
+                run.inserts && run.table == head.table && run.columns == head.columns && run.database == self.database;
             if same && run.unreadable == unreadable {
                 let last_cut = run.cuts.last().map_or(run.start, |(offset, _)| *offset);
                 if start - last_cut >= CUT_BYTES {
@@ -230,14 +233,26 @@ impl<'l> Walk<'l> {
             }
         }
         let (table, columns, database) = (head.table, head.columns, self.database);
-        self.push(Run { table, database, columns, inserts: true, unreadable, start, end, rows: tuples, cuts: Vec::new() })
+        self.push(Run {
+            table,
+            database,
+            columns,
+            inserts: true,
+            unreadable,
+            start,
+            end,
+            rows: tuples,
+            cuts: Vec::new(),
+        })
     }
 
     fn push(&mut self, run: Run) -> Result<()> {
         if self.scan.runs.len() >= MAX_RUNS {
-            return Err(Error::limit(format!("INSERT statements of several tables take turns more than {MAX_RUNS} times"))
-                .with("file", self.label)
-                .hint("dump the one table, with `pg_dump -t`"));
+            return Err(Error::limit(format!(
+                "INSERT statements of several tables take turns more than {MAX_RUNS} times"
+            ))
+            .with("file", self.label)
+            .hint("dump the one table, with `pg_dump -t`"));
         }
         self.scan.runs.push(run);
         Ok(())
