@@ -205,7 +205,8 @@ impl Lexer {
 
     fn normal(&mut self, byte: u8, stop: Stop) -> bool {
         let last = std::mem::replace(&mut self.last, byte);
-        if is_word(byte) && !(byte == b'$' && !is_word(last)) {
+        // A dollar within a word belongs to it; any other begins a dollar quote.
+        if is_word(byte) && (byte != b'$' || is_word(last)) {
             self.begun = true;
             if self.word.len() < WORD_BYTES {
                 self.word.push(byte.to_ascii_lowercase());
