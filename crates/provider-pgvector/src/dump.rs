@@ -156,6 +156,7 @@ impl Dump {
                 .hint("give the directory that was passed to `pg_dump -Fd -f`"));
             }
             None if has_extension(path, ".sql") => Kind::Sql,
+            None if tranship_container::tar::is_tar(&Blob::of_path(path)?) => Kind::Tar,
             None => Kind::Copy,
         };
         match kind {
@@ -202,6 +203,13 @@ impl Dump {
             Kind::Directory => Tree::of_dir(path)?,
             Kind::Tar => tranship_container::tar::read(&Blob::of_path(path)?)?,
             _ => Tree::default(),
+        };
+        // A directory that was put into a tar afterwards keeps its own name in front.
+        let wrapped =
+            tree.dirs().into_iter().find(|dir| tree.get(&format!("{dir}/{TOC}")).is_some()).map(str::to_owned);
+        let tree = match wrapped {
+            Some(dir) if tree.get(TOC).is_none() => tree.below(&dir),
+            _ => tree,
         };
         let input = match tree.get(TOC) {
             Some(toc) => Input { blob: toc.clone(), codec: Codec::None },

@@ -193,7 +193,7 @@ impl<'a> Chooser<'a> {
             match self.kind(name) {
                 None => return Err(self.no_column(name, "--vector-column")),
                 Some(kind) if !kind.can_be_vector() => {
-                    return Err(Error::usage(format!("column {name:?} of {} is {kind:?}, not a vector", self.name))
+                    return Err(Error::usage(format!("column {name:?} of {} is {kind}, not a vector", self.name))
                         .hint("vector, halfvec, sparsevec, bit and varbit columns are; the dump may not tell types: give them with -o columns=\"name:vector\""));
                 }
                 Some(_) => {}
@@ -224,11 +224,10 @@ impl<'a> Chooser<'a> {
         let name = self.named(self.options.option("metadata"), "-o metadata")?;
         match name.and_then(|name| self.kind(name)) {
             None | Some(Type::Json | Type::Jsonb) => Ok(name),
-            Some(kind) => Err(Error::usage(format!(
-                "-o metadata: column {:?} is {kind:?}, not json or jsonb",
-                name.unwrap_or("")
-            ))
-            .hint("every column is an entry of the metadata without this option")),
+            Some(kind) => {
+                Err(Error::usage(format!("-o metadata: column {:?} is {kind}, not json or jsonb", name.unwrap_or("")))
+                    .hint("every column is an entry of the metadata without this option"))
+            }
         }
     }
 
@@ -316,7 +315,7 @@ impl<'a> Chooser<'a> {
 
     fn vendor(&self, planned: &[PlannedColumn], ordinal: bool, facts: &Value) -> Value {
         let types: serde_json::Map<String, Value> =
-            planned.iter().map(|column| (column.name.clone(), Value::from(format!("{:?}", column.kind)))).collect();
+            planned.iter().map(|column| (column.name.clone(), Value::from(column.kind.to_string()))).collect();
         let mut vendor = json!({ "dump": facts, "table": self.name.quoted(), "columns": types });
         if let (Some(table), Some(map)) = (self.table, vendor.as_object_mut()) {
             if !table.create.is_empty() {

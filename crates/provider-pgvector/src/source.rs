@@ -25,7 +25,7 @@ use crate::dump::Dump;
 use crate::options::NamedColumns;
 use crate::plan::{Ingredients, Plan};
 use crate::record::{Decoder, Refusal};
-use crate::rows::{Next, Row, RowReader};
+use crate::rows::{Form, Next, Row, RowReader};
 use crate::sample;
 use crate::section::splits::{SectionSplits, Settings};
 use crate::section::{Data, Section};
@@ -188,7 +188,9 @@ impl PgBatches<'_> {
             self.ordinal += 1;
             if let Some(Refusal { id, reason }) = refusal {
                 let place = format!("{} byte {at}", self.section.label);
-                self.rejects.reject(Reject { place, id, reason, record: None })?;
+                let binary = self.section.form == Form::Binary;
+                let record = self.reader.last_text().filter(|_| !binary).map(str::to_owned);
+                self.rejects.reject(Reject { place, id, reason, record })?;
             }
         }
         if self.decoder.builder().rows() == 0 {

@@ -116,7 +116,7 @@ fn binary_file(input: Input, head: &[u8], named: NamedColumns) -> Result<BareFil
                     .hint(format!("give every column its type, as in {example}")));
             }
             Some(kind) if !is_known(kind) => {
-                return Err(Error::usage(format!("column {name:?}: the binary form of {kind:?} is not known")).hint(
+                return Err(Error::usage(format!("column {name:?}: the binary form of {kind} is not known")).hint(
                     "enums are `text` there; write other columns as text (COPY .. (FORMAT csv)) or leave them out",
                 ));
             }

@@ -8,6 +8,9 @@
 use super::{InsertStyle, Parse, Row, Step};
 use crate::sql::{Lexer, Stop};
 
+/// Deepest nesting of parentheses and casts around a constant.
+const MAX_DEPTH: usize = 16;
+
 /// Tuples of INSERT statements.
 pub struct InsertRows {
     style: InsertStyle,
@@ -102,7 +105,7 @@ struct Values<'t> {
 impl Values<'_> {
     fn read(mut self, row: &mut Row) -> Result<(), String> {
         loop {
-            self.value(row)?;
+            self.value(row, 0)?;
             self.blank();
             if self.rest.is_empty() {
                 return Ok(());
@@ -111,18 +114,21 @@ impl Values<'_> {
         }
     }
 
-    fn value(&mut self, row: &mut Row) -> Result<(), String> {
+    fn value(&mut self, row: &mut Row, depth: usize) -> Result<(), String> {
         self.blank();
+        if depth > MAX_DEPTH {
+            return Err(self.unreadable());
+        }
         let cast = self.word_is("cast") && self.rest.get(4..).is_some_and(|rest| rest.trim_start().starts_with('('));
         if cast {
             self.rest = self.rest.split_once('(').map_or("", |(_, rest)| rest);
-            self.value(row)?;
+            self.value(row, depth + 1)?;
             self.rest = after_closing(self.rest).ok_or_else(|| self.unreadable())?;
             return self.casts();
         }
         if self.rest.starts_with('(') {
             self.rest = self.rest.get(1..).unwrap_or("");
-            self.value(row)?;
+            self.value(row, depth + 1)?;
             self.blank();
             self.rest = self.rest.strip_prefix(')').ok_or_else(|| self.unreadable())?;
             return self.casts();

@@ -152,6 +152,10 @@ fn hostile_sizes_are_refused_before_anything_is_allocated() {
         let found = survey(&path, "a.dump", &[Damage::Patch(at, vec![value])], || load(&path, &options(&[])));
         assert_eq!(found.errors, 1, "byte {at} = {value}");
     }
+    let (open, close) = ("(".repeat(100_000), ")".repeat(100_000));
+    let deep = format!("CREATE TABLE t (id int, e vector(1));\nINSERT INTO t VALUES ({open}1{close}, '[1]');\n");
+    let (_dir, path) = file("deep.sql", deep);
+    assert_eq!(load(&path, &options(&[])).unwrap().rejects.len(), 1);
     let mut bomb = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x02\0\0\0\x04\0\0\0\x01".to_vec();
     bomb.extend_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0, 0]);
     let (_dir, path) = file("a.bin", &bomb);
@@ -178,6 +182,7 @@ fn bad_rows_are_rejects_with_their_place() {
     assert_eq!(reject(1).2, "column \"id\": \"x\" is no integer");
     assert_eq!(reject(3).1, Some("5"));
     assert!(reject(3).2.contains("3 dimensions, the collection has 2"), "{}", reject(3).2);
+    assert_eq!(outcome.rejects[2].record.as_deref(), Some("4\t[1,2"));
     assert_eq!(reject(5).2, "1 fields where the table has 2 columns");
     assert!(reject(9).2.contains("escape"), "{}", reject(9).2);
 }

@@ -222,6 +222,12 @@ fn directories_with_every_codec_are_read() {
             std::fs::write(dir.path().join("toc.dat"), maker.toc(0, "7.dat", "")).unwrap();
             std::fs::write(dir.path().join(name), data).unwrap();
             check(name, &load(dir.path(), &options(&[])).unwrap());
+            let beside = tempfile::tempdir().unwrap();
+            let tar = beside.path().join("whole.tar");
+            let (parent, own) = (dir.path().parent().unwrap(), dir.path().file_name().unwrap());
+            let made = std::process::Command::new("tar").arg("cf").arg(&tar).arg("-C").arg(parent).arg(own).status();
+            assert!(made.unwrap().success());
+            check("tar of a directory", &load(&tar, &options(&[])).unwrap());
         }
     }
 }
