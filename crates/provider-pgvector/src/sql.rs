@@ -1,6 +1,7 @@
 //! As much of SQL as dumps are made of: where statements end, and what the ones that declare tables say.
 
 pub mod catalog;
+mod cursor;
 pub mod lexer;
 pub mod token;
 

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::cursor::Cursor;
 use super::token::{Token, tokens};
 use crate::dialect::Type;
 
@@ -134,7 +135,7 @@ impl Catalog {
     /// Takes in one statement.
     pub fn statement(&mut self, text: &str) {
         let found = tokens(text);
-        let mut cursor = Cursor { tokens: &found, at: 0 };
+        let mut cursor = Cursor::new(&found);
         match cursor.word() {
             Some("create") => self.create(&mut cursor, text),
             Some("alter") => self.alter(&mut cursor),
@@ -147,7 +148,7 @@ impl Catalog {
     /// The head of a COPY statement that takes its rows from the dump.
     pub fn copy_head(&self, text: &str) -> Option<CopyHead> {
         let found = tokens(text);
-        let mut cursor = Cursor { tokens: &found, at: 0 };
+        let mut cursor = Cursor::new(&found);
         if !cursor.take("copy") {
             return None;
         }
@@ -166,7 +167,7 @@ impl Catalog {
     /// The head of an INSERT statement.
     pub fn insert_head(&self, text: &str) -> Option<InsertHead> {
         let found = tokens(text);
-        let mut cursor = Cursor { tokens: &found, at: 0 };
+        let mut cursor = Cursor::new(&found);
         if !(cursor.take("insert") && cursor.take("into")) {
             return None;
         }
@@ -241,7 +242,7 @@ impl Catalog {
         }
         if cursor.take("inherits") {
             let first = cursor.parenthesised().and_then(|items| items.first().copied());
-            table.parent = first.and_then(|item| self.table_name(&mut Cursor { tokens: item, at: 0 }));
+            table.parent = first.and_then(|item| self.table_name(&mut Cursor::new(item)));
             if let Some(from) = table.parent.as_ref().and_then(|parent| self.tables.get(parent)) {
                 let own = std::mem::take(&mut table.columns);
                 let named = |column: &Column| own.iter().any(|c| c.name == column.name);
@@ -255,7 +256,7 @@ impl Catalog {
 
     /// A column or a constraint.
     fn table_item(&self, item: &[Token], table: &mut Table) {
-        let mut cursor = Cursor { tokens: item, at: 0 };
+        let mut cursor = Cursor::new(item);
         if cursor.take("constraint") {
             cursor.name();
         }
@@ -443,7 +444,7 @@ impl Catalog {
 
 /// Column, whether it is computed, and operator class of an index element: `col ops`, `((col)::halfvec(3)) ops`.
 fn indexed(element: &[Token]) -> (Option<String>, bool, Option<String>) {
-    let mut cursor = Cursor { tokens: element, at: 0 };
+    let mut cursor = Cursor::new(element);
     let (column, computed) = match cursor.peek() {
         Some(Token::Symbol('(')) => {
             let inner = cursor.parenthesised().unwrap_or_default();
@@ -472,173 +473,5 @@ fn is_any(token: &Token, words: &[&str]) -> bool {
     words.iter().any(|word| token.is(word))
 }
 
-/// A place among tokens.
-struct Cursor<'t> {
-    tokens: &'t [Token],
-    at: usize,
-}
-
-impl<'t> Cursor<'t> {
-    fn peek(&self) -> Option<&'t Token> {
-        self.tokens.get(self.at)
-    }
-
-    fn rest(&self) -> &'t [Token] {
-        self.tokens.get(self.at..).unwrap_or_default()
-    }
-
-    fn skip(&mut self, count: usize) {
-        self.at += count;
-    }
-
-    /// The next unquoted word.
-    fn word(&mut self) -> Option<&'t str> {
-        let Some(Token::Word(word)) = self.peek() else { return None };
-        self.at += 1;
-        Some(word)
-    }
-
-    fn name(&mut self) -> Option<&'t str> {
-        let name = self.peek()?.name()?;
-        self.at += 1;
-        Some(name)
-    }
-
-    fn take(&mut self, word: &str) -> bool {
-        let found = self.peek().is_some_and(|token| token.is(word));
-        self.at += usize::from(found);
-        found
-    }
-
-    fn take_any(&mut self, words: &[&str]) -> bool {
-        words.iter().any(|word| self.take(word))
-    }
-
-    fn symbol(&mut self, symbol: char) -> bool {
-        let found = self.peek() == Some(&Token::Symbol(symbol));
-        self.at += usize::from(found);
-        found
-    }
-
-    /// `(a, "B", c)`.
-    fn name_list(&mut self) -> Option<Vec<String>> {
-        let items = self.parenthesised()?;
-        Some(items.iter().filter_map(|item| item.first()?.name().map(str::to_owned)).collect())
-    }
-
-    /// The items between the parentheses that begin here, without their commas.
-    fn parenthesised(&mut self) -> Option<Vec<&'t [Token]>> {
-        if self.peek() != Some(&Token::Symbol('(')) {
-            return None;
-        }
-        let (mut depth, mut items, mut from) = (0usize, Vec::new(), self.at + 1);
-        while let Some(token) = self.peek() {
-            match token {
-                Token::Symbol('(' | '[') => depth += 1,
-                Token::Symbol(')' | ']') => depth = depth.saturating_sub(1),
-                Token::Symbol(',') if depth == 1 => {
-                    items.push(self.tokens.get(from..self.at)?);
-                    from = self.at + 1;
-                }
-                _ => {}
-            }
-            self.at += 1;
-            if depth == 0 {
-                break;
-            }
-        }
-        let last = self.tokens.get(from..self.at.saturating_sub(1)).unwrap_or_default();
-        if !last.is_empty() {
-            items.push(last);
-        }
-        Some(items)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn catalog(statements: &[&str]) -> Catalog {
-        let mut catalog = Catalog::default();
-        statements.iter().for_each(|text| catalog.statement(text));
-        catalog
-    }
-
-    fn name(schema: &str, name: &str) -> TableName {
-        TableName { schema: schema.to_owned(), name: name.to_owned() }
-    }
-
-    #[test]
-    fn tables_are_known_with_columns_keys_and_indexes() {
-        let catalog = catalog(&[
-            "CREATE DOMAIN app.emb AS public.vector(3) CONSTRAINT c CHECK (true);",
-            "CREATE TYPE app.mood AS ENUM ('a', 'b');",
-            "CREATE TABLE app.\"Docs ,odd\" (id bigint DEFAULT nextval('x(,)'::regclass) NOT NULL, \"E,m\" app.emb, m app.mood,
-             n numeric(10,2) DEFAULT 0, gen text GENERATED ALWAYS AS (upper(doc)) STORED, i int GENERATED BY DEFAULT AS IDENTITY,
-             CONSTRAINT chk CHECK ((id > 0)));",
-            "ALTER TABLE ONLY app.\"Docs ,odd\"\n    ADD CONSTRAINT \"pk\" PRIMARY KEY (id);",
-            "CREATE INDEX x ON app.\"Docs ,odd\" USING hnsw (\"E,m\" public.vector_cosine_ops) WITH (m='24', ef_construction=100);",
-            "CREATE INDEX y ON app.\"Docs ,odd\" USING hnsw (((\"E,m\")::public.halfvec(3)) public.halfvec_l2_ops);",
-            "CREATE INDEX z ON app.\"Docs ,odd\" USING hnsw (((public.binary_quantize(\"E,m\"))::bit(3)) public.bit_hamming_ops);",
-        ]);
-        let table = &catalog.tables[&name("app", "Docs ,odd")];
-        let kinds: Vec<_> = table.columns.iter().map(|c| (c.name.as_str(), c.kind.clone(), c.generated)).collect();
-        let expected = [
-            ("id", Type::Integer(8), false),
-            ("E,m", Type::Vector(Some(3)), false),
-            ("m", Type::Text, false),
-            ("n", Type::Numeric, false),
-            ("gen", Type::Text, true),
-            ("i", Type::Integer(4), false),
-        ];
-        assert_eq!(kinds, expected);
-        assert_eq!(table.primary_key, ["id"]);
-        let [x, y, z] = table.indexes.as_slice() else { panic!("{:?}", table.indexes) };
-        assert_eq!((x.column.as_deref(), x.computed), (Some("E,m"), false));
-        assert_eq!(x.operator_class.as_deref(), Some("vector_cosine_ops"));
-        assert_eq!(x.settings, [("m".to_owned(), "24".to_owned()), ("ef_construction".to_owned(), "100".to_owned())]);
-        assert_eq!(
-            (y.column.as_deref(), y.computed, y.operator_class.as_deref()),
-            (Some("E,m"), false, Some("halfvec_l2_ops"))
-        );
-        assert!(z.computed);
-    }
-
-    #[test]
-    fn partitions_belong_to_their_parents() {
-        let catalog = catalog(&[
-            "SET search_path = app, pg_catalog;",
-            "CREATE TABLE docs (id int, v vector(2)) PARTITION BY LIST (id);",
-            "CREATE TABLE docs_1 (v vector(2), id int);",
-            "ALTER TABLE ONLY docs ATTACH PARTITION docs_1 FOR VALUES IN (1);",
-            "CREATE TABLE docs_2 PARTITION OF docs FOR VALUES IN (2);",
-            "CREATE TABLE docs_3 (extra int) INHERITS (docs);",
-        ]);
-        let family = catalog.family(&name("app", "docs"));
-        assert_eq!(family.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["docs", "docs_1", "docs_2", "docs_3"]);
-        assert!(catalog.is_part(&name("app", "docs_2")) && !catalog.is_part(&name("app", "docs")));
-        assert_eq!(catalog.tables[&name("app", "docs_3")].columns.len(), 3);
-    }
-
-    #[test]
-    fn heads_of_copy_and_insert_are_read() {
-        let catalog = catalog(&["SELECT pg_catalog.set_config('search_path', '', false);"]);
-        let copy = catalog.copy_head("-- c\nCOPY app.\"Docs ,odd\" (id, \"Emb\") FROM stdin;").unwrap();
-        assert_eq!((copy.table.to_string().as_str(), copy.unusual), ("app.Docs ,odd", false));
-        assert_eq!(copy.columns.unwrap(), ["id", "Emb"]);
-        assert!(catalog.copy_head("COPY t FROM stdin WITH (FORMAT csv);").unwrap().unusual);
-        assert_eq!(catalog.copy_head("COPY t FROM '/x';"), None);
-        let insert = catalog.insert_head("INSERT INTO public.t VALUES (1, 'VALUES');").unwrap();
-        assert_eq!((insert.columns, insert.from_query), (None, false));
-        assert!(catalog.insert_head("INSERT INTO t (a) SELECT 1;").unwrap().from_query);
-    }
-
-    #[test]
-    fn statements_cut_anywhere_do_no_harm() {
-        let text = "CREATE TABLE a.\"b\" (id int[3] PRIMARY KEY, v vector(3), PRIMARY KEY (id)) INHERITS (x);";
-        for end in 0..text.len() {
-            catalog(&[&text[..end]]);
-        }
-    }
-}
+mod tests;

@@ -439,3 +439,39 @@ fn row_numbers_are_the_same_however_the_rows_are_cut() {
         assert!(outcome.notes.iter().any(|note| note.contains("row numbers")), "{name}");
     }
 }
+
+#[test]
+fn long_plain_dumps_are_listed_from_both_ends_and_read_whole() {
+    let begin = "--\n-- PostgreSQL database dump\n--\n\nCREATE TABLE public.t (key text, id integer, e public.vector(2), doc text);\n\n\
+        CREATE TABLE public.u (id integer, doc text);\n\n--\n-- Data\n--\n\n";
+    let end = "\n--\n-- Name: t t_pkey; Type: CONSTRAINT; Schema: public; Owner: x\n--\n\n\
+        ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (key);\n\n\
+        --\n-- Name: i; Type: INDEX; Schema: public; Owner: x\n--\n\nCREATE INDEX i ON public.t USING hnsw (e public.vector_cosine_ops);\n\n\
+        --\n-- PostgreSQL database dump complete\n--\n\n";
+    let long = "x".repeat(1 << 20);
+    let rows: String = (0..70).map(|id| format!("k{id}\t{id}\t[{id},1]\t{long}\n")).collect();
+    let copy = format!(
+        "{begin}COPY public.u (id, doc) FROM stdin;\n1\tCOPY public.t FROM stdin;\n\\.\n\nCOPY public.t (key, id, e, doc) FROM stdin;\n{rows}\\.\n{end}"
+    );
+    let rows: String =
+        (0..70).map(|id| format!("INSERT INTO public.t VALUES ('k{id}', {id}, '[{id},1]', '{long}');\n")).collect();
+    let inserts = format!("{begin}{rows}{end}");
+    for (name, bytes, seen) in [
+        ("c.sql", copy.clone().into_bytes(), true),
+        ("i.sql", inserts.into_bytes(), true),
+        ("c.sql.gz", gzip(copy.as_bytes()), false),
+    ] {
+        let (_dir, path) = file(name, bytes);
+        let infos = crate::reading::list(&path).unwrap();
+        assert_eq!((infos.len(), infos[0].records), (1, tranship_connector::Count::Unknown), "{name}");
+        assert_eq!(infos[0].schema.vectors[0].metric, seen.then_some(Metric::Cosine), "{name}");
+        assert!(infos[0].notes.iter().any(|note| note.contains("behind the data")), "{name}");
+        let outcome = load(&path, &options(&[])).unwrap();
+        assert_eq!((outcome.records.len(), outcome.ledger.raw), (70, Some(70)), "{name}");
+        assert_eq!(
+            (outcome.records[69].id.as_str(), outcome.schema.vectors[0].metric),
+            ("k69", Some(Metric::Cosine)),
+            "{name}"
+        );
+    }
+}
