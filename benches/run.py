@@ -172,6 +172,10 @@ def postgres_archive(options):
         options, "postgres", "COPY BINARY -> archive", "copy.bin", "pgvector", peer, flags, ["{dim}"])
 
 
+def faiss_archive(options):
+    return native_archive(options, "faiss", "FAISS index file -> archive", "faiss", "faiss", "faiss-cpu + pyarrow")
+
+
 BENCHES = {
     "jsonl-archive": jsonl_archive,
     "archive-jsonl": archive_jsonl,
@@ -179,6 +183,7 @@ BENCHES = {
     "qdrant-archive": qdrant_archive,
     "milvus-archive": milvus_archive,
     "postgres-archive": postgres_archive,
+    "faiss-archive": faiss_archive,
 }
 
 

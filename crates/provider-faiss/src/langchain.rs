@@ -6,7 +6,8 @@
 //! index_to_docstore_id  {row of the index: id}
 //! Document              state {"__dict__": fields, ..}   pydantic 1 and 2
 //!                       state fields                     plain classes
-//! fields                page_content: str, metadata: dict, id, type; lookup_str, lookup_index of 2022
+//! fields                page_content: str, metadata: dict, id, type; lookup_str, lookup_index of 2022;
+//!                       lc_kwargs of 2023, which repeats the others
 //! ```
 //!
 //! Row i of the index belongs to the document whose id `index_to_docstore_id` gives for i. Classes are known by their

@@ -57,24 +57,24 @@ const COVERS: &[Coverage] = &[
         note: "what the index keeps, only with --allow-lossy",
     },
     Coverage {
-        what: "refined (IxRF) over flat, NSG, NN-descent, binary IDMap, IVF and HNSW",
+        what: "refined (IxRF) over flat, NSG, NN-descent, HNSW with Panorama, binary IDMap, IVF and HNSW",
         known: Known::AgainstEngine,
         note: "a base index of product-quantised codes is stepped over",
     },
     Coverage {
-        what: "HNSW from CAGRA or with Panorama; IvFl, IvFL, IvSQ of old releases",
+        what: "HNSW from CAGRA; IvFl, IvFL, IvSQ, IwSQ of old releases",
         known: Known::SheetOnly,
         note: "written after index_read.cpp of 1.15",
     },
     Coverage {
-        what: "LangChain folders, pydantic 2 (langchain-community)",
+        what: "LangChain folders of langchain-community of 2026, and of langchain 0.0.80, 0.0.200, 0.0.354, 0.1.20",
         known: Known::StoredDump,
         note: "tests/faiss/langchain.rs",
     },
     Coverage {
-        what: "LangChain folders, pydantic 1 and plain classes (langchain 0.0.x to 0.2)",
+        what: "LangChain folders with pickles of protocols 2 to 5, states of plain classes and of slots",
         known: Known::SheetOnly,
-        note: "hand-made pickles",
+        note: "made by Python from classes of the same names: tests/faiss/pickles.rs",
     },
     Coverage {
         what: "PQ, LSH, additive quantisers, RaBitQ, EDEN, TurboQuant, SVS, Panorama, dedup, binary hashes, lists on disk",

@@ -7,6 +7,8 @@
 //! Errors: none; what is unknown stays [`Type::Other`] or an index of another kind, by its own name.
 //! Source: pgvector 0.8 `README.md`, `src/hnsw.h` (m 16, ef_construction 64), `src/ivfflat.h` (lists 100).
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 use tranship_collection::{IndexSpec, Metric};
 
@@ -114,6 +116,44 @@ impl Type {
     }
 }
 
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sized = |f: &mut fmt::Formatter<'_>, name: &str, dim: &Option<usize>| match dim {
+            Some(dim) => write!(f, "{name}({dim})"),
+            None => f.write_str(name),
+        };
+        let name = match self {
+            Type::Vector(dim) => return sized(f, "vector", dim),
+            Type::HalfVec(dim) => return sized(f, "halfvec", dim),
+            Type::SparseVec(dim) => return sized(f, "sparsevec", dim),
+            Type::Bit(Some(bits)) => return write!(f, "bit({bits})"),
+            Type::Array(element) => return write!(f, "{element}[]"),
+            Type::Other(name) => name,
+            Type::Bit(None) => "bit varying",
+            Type::Integer(2) => "smallint",
+            Type::Integer(4) => "integer",
+            Type::Integer(_) => "bigint",
+            Type::Oid => "oid",
+            Type::Float4 => "real",
+            Type::Float8 => "double precision",
+            Type::Numeric => "numeric",
+            Type::Bool => "boolean",
+            Type::Text => "text",
+            Type::Json => "json",
+            Type::Jsonb => "jsonb",
+            Type::Uuid => "uuid",
+            Type::Bytea => "bytea",
+            Type::Date => "date",
+            Type::Time => "time",
+            Type::TimeTz => "time with time zone",
+            Type::Timestamp => "timestamp",
+            Type::TimestampTz => "timestamp with time zone",
+            Type::Interval => "interval",
+        };
+        f.write_str(name)
+    }
+}
+
 /// The parts of a type's name.
 struct Spelling {
     name: String,
@@ -185,7 +225,9 @@ pub fn index(method: &str, settings: &[(String, String)]) -> IndexSpec {
         settings.iter().find(|(own, _)| own == key).and_then(|(_, value)| value.parse().ok()).unwrap_or(default)
     };
     match method {
-        "hnsw" => IndexSpec::Hnsw { m: number("m", 16), ef_construction: number("ef_construction", 64), ef_search: None },
+        "hnsw" => {
+            IndexSpec::Hnsw { m: number("m", 16), ef_construction: number("ef_construction", 64), ef_search: None }
+        }
         _ => {
             let mut map: Map<String, Value> =
                 settings.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
@@ -231,6 +273,7 @@ mod tests {
             ("app.mood", Type::Other("mood".to_owned())),
         ] {
             assert_eq!(parse(text), expected, "{text}");
+            assert_eq!(parse(&expected.to_string()), expected, "{expected}");
         }
     }
 

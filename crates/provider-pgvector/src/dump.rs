@@ -26,8 +26,8 @@ use tranship_storage::{Blob, Tree};
 use crate::dialect::Type;
 use crate::rows::{Form, InsertStyle, TextStyle};
 use crate::section::{Bytes, Data, Ending, Section, text_range};
-use crate::sql::{Catalog, Lexer, Stop, Table, TableName};
 use crate::sql::catalog::Column;
+use crate::sql::{Catalog, Lexer, Stop, Table, TableName};
 use archive::{Archive, Layout, MAGIC, Place};
 use bare::BareFile;
 use block::Block;
@@ -119,7 +119,9 @@ pub fn kind_of(path: &Path) -> Result<Option<Kind>> {
     let text = String::from_utf8_lossy(&head);
     Ok(match () {
         () if head.starts_with(MAGIC) => Some(Kind::Custom),
-        () if head.starts_with(b"toc.dat\0") && head.get(512..).is_some_and(|toc| toc.starts_with(MAGIC)) => Some(Kind::Tar),
+        () if head.starts_with(b"toc.dat\0") && head.get(512..).is_some_and(|toc| toc.starts_with(MAGIC)) => {
+            Some(Kind::Tar)
+        }
         () if bare::is_binary(&head) => Some(Kind::Copy),
         () if is_sql(&text) => Some(Kind::Sql),
         () => None,
@@ -147,10 +149,14 @@ impl Dump {
         let kind = match kind_of(path)? {
             Some(kind) => kind,
             None if path.is_dir() => {
-                return Err(Error::not_recognised(format!("{} has no {TOC}: it is no dump of pg_dump -Fd", path.display()))
-                    .hint("give the directory that was passed to `pg_dump -Fd -f`"));
+                return Err(Error::not_recognised(format!(
+                    "{} has no {TOC}: it is no dump of pg_dump -Fd",
+                    path.display()
+                ))
+                .hint("give the directory that was passed to `pg_dump -Fd -f`"));
             }
             None if has_extension(path, ".sql") => Kind::Sql,
+            None if tranship_container::tar::is_tar(&Blob::of_path(path)?) => Kind::Tar,
             None => Kind::Copy,
         };
         match kind {
@@ -163,7 +169,9 @@ impl Dump {
     fn sql(path: &Path, limit: Option<u64>) -> Result<Self> {
         let input = Input::of_path(path)?;
         let mut scan = plain::scan(Box::new(input.cursor(0)?), input.label(), limit)?;
-        if !scan.complete && let Some(len) = input.len() {
+        if !scan.complete
+            && let Some(len) = input.len()
+        {
             let from = len.saturating_sub(GLANCE_TAIL_BYTES);
             let tail = input.blob.open()?.range_to_vec(from, len, GLANCE_TAIL_BYTES)?;
             plain::glance_at_end(&tail, &mut scan.catalog);
@@ -195,6 +203,13 @@ impl Dump {
             Kind::Directory => Tree::of_dir(path)?,
             Kind::Tar => tranship_container::tar::read(&Blob::of_path(path)?)?,
             _ => Tree::default(),
+        };
+        // A directory that was put into a tar afterwards keeps its own name in front.
+        let wrapped =
+            tree.dirs().into_iter().find(|dir| tree.get(&format!("{dir}/{TOC}")).is_some()).map(str::to_owned);
+        let tree = match wrapped {
+            Some(dir) if tree.get(TOC).is_none() => tree.below(&dir),
+            _ => tree,
         };
         let input = match tree.get(TOC) {
             Some(toc) => Input { blob: toc.clone(), codec: Codec::None },
@@ -283,9 +298,11 @@ impl Dump {
         let chosen: Vec<&TableData> = self.data.iter().filter(|data| family.contains(&data.table)).collect();
         if let Some(pair) = chosen.windows(2).find(|pair| matches!(pair, [a, b] if a.database != b.database)) {
             let table = pair.first().map_or(String::new(), |data| data.table.to_string());
-            return Err(Error::not_recognised(format!("the dump holds several databases, and {table} in more than one of them"))
-                .with("file", self.path.display())
-                .hint("dump each database by itself, with pg_dump instead of pg_dumpall"));
+            return Err(Error::not_recognised(format!(
+                "the dump holds several databases, and {table} in more than one of them"
+            ))
+            .with("file", self.path.display())
+            .hint("dump each database by itself, with pg_dump instead of pg_dumpall"));
         }
         if let Some((data, why)) = chosen.iter().find_map(|data| Some((data, data.unreadable?))) {
             return Err(Error::not_recognised(format!("table {} cannot be read: {why}", data.table))
@@ -366,7 +383,8 @@ impl Dump {
 
     /// The file of a table's data, with the extension of its compression or without.
     fn member(&self, tree: &Tree, name: &str, table: &TableName) -> Result<Input> {
-        let names = [Codec::None, Codec::Gzip, Codec::Lz4, Codec::Zstd].map(|codec| format!("{name}{}", codec.extension()));
+        let names =
+            [Codec::None, Codec::Gzip, Codec::Lz4, Codec::Zstd].map(|codec| format!("{name}{}", codec.extension()));
         match names.iter().find_map(|name| tree.get(name)) {
             Some(blob) => Input::of_blob(blob.clone()),
             None => Err(Error::damaged(format!("the data of table {table} is missing"))
@@ -405,7 +423,9 @@ impl Dump {
 
 fn each_statement(text: &str, mut take: impl FnMut(&str)) {
     let (mut lexer, mut rest) = (Lexer::new(false), text);
-    while let Some((statement, behind)) = lexer.run(rest.as_bytes(), Stop::Statement).and_then(|end| rest.split_at_checked(end)) {
+    while let Some((statement, behind)) =
+        lexer.run(rest.as_bytes(), Stop::Statement).and_then(|end| rest.split_at_checked(end))
+    {
         take(statement);
         rest = behind;
     }

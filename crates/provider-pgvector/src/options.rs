@@ -15,10 +15,19 @@ pub const OPTIONS: &[SourceOption] = &[
         about: "columns in order, as name or name:type, separated by commas: of a COPY file, which has no names \
                 (BINARY needs the types too), or types for columns whose types the dump does not tell",
     },
-    SourceOption { key: "format", about: "of a COPY file: text, csv or binary; told by its first bytes and its name otherwise" },
-    SourceOption { key: "header", about: "of a COPY file: true if its first line names the columns, false if not; told by itself otherwise" },
+    SourceOption {
+        key: "format",
+        about: "of a COPY file: text, csv or binary; told by its first bytes and its name otherwise",
+    },
+    SourceOption {
+        key: "header",
+        about: "of a COPY file: true if its first line names the columns, false if not; told by itself otherwise",
+    },
     SourceOption { key: "null", about: "of a COPY file: how NULL is spelled; \\N in text, nothing in csv otherwise" },
-    SourceOption { key: "delimiter", about: "of a COPY file: the character between fields; a tab in text, a comma in csv otherwise" },
+    SourceOption {
+        key: "delimiter",
+        about: "of a COPY file: the character between fields; a tab in text, a comma in csv otherwise",
+    },
     SourceOption { key: "quote", about: "of a csv file: the character around fields; \" otherwise" },
     SourceOption { key: "namespace", about: "column whose value is the record's namespace (tenant); none otherwise" },
     SourceOption {

@@ -96,7 +96,10 @@ impl Plan {
             .iter()
             .map(|(name, kind)| PlannedColumn { name: name.clone(), kind: kind.clone(), role: role(name) })
             .collect();
-        chooser.check_roles(&planned, &[(id, "id"), (document, "document"), (namespace, "namespace"), (metadata, "metadata")])?;
+        chooser.check_roles(
+            &planned,
+            &[(id, "id"), (document, "document"), (namespace, "namespace"), (metadata, "metadata")],
+        )?;
         let mut notes = Vec::new();
         if id.is_none() {
             notes.push("the table has neither a primary key nor a column `id`: row numbers from 0 stand in".to_owned());
@@ -190,7 +193,7 @@ impl<'a> Chooser<'a> {
             match self.kind(name) {
                 None => return Err(self.no_column(name, "--vector-column")),
                 Some(kind) if !kind.can_be_vector() => {
-                    return Err(Error::usage(format!("column {name:?} of {} is {kind:?}, not a vector", self.name))
+                    return Err(Error::usage(format!("column {name:?} of {} is {kind}, not a vector", self.name))
                         .hint("vector, halfvec, sparsevec, bit and varbit columns are; the dump may not tell types: give them with -o columns=\"name:vector\""));
                 }
                 Some(_) => {}
@@ -212,7 +215,8 @@ impl<'a> Chooser<'a> {
         if let Some(name) = self.named(self.options.document_column.as_deref(), "--document-column")? {
             return Ok(Some(name));
         }
-        let is_document = |(name, kind): &&(String, Type)| name == "document" && *kind == Type::Text && id != Some(name);
+        let is_document =
+            |(name, kind): &&(String, Type)| name == "document" && *kind == Type::Text && id != Some(name);
         Ok(self.columns.iter().find(is_document).map(|(name, _)| name.as_str()))
     }
 
@@ -220,8 +224,10 @@ impl<'a> Chooser<'a> {
         let name = self.named(self.options.option("metadata"), "-o metadata")?;
         match name.and_then(|name| self.kind(name)) {
             None | Some(Type::Json | Type::Jsonb) => Ok(name),
-            Some(kind) => Err(Error::usage(format!("-o metadata: column {:?} is {kind:?}, not json or jsonb", name.unwrap_or("")))
-                .hint("every column is an entry of the metadata without this option")),
+            Some(kind) => {
+                Err(Error::usage(format!("-o metadata: column {:?} is {kind}, not json or jsonb", name.unwrap_or("")))
+                    .hint("every column is an entry of the metadata without this option"))
+            }
         }
     }
 
@@ -244,7 +250,13 @@ impl<'a> Chooser<'a> {
         Ok(())
     }
 
-    fn schema(&self, planned: &[PlannedColumn], ordinal: bool, facts: &Value, notes: &mut Vec<String>) -> CollectionSchema {
+    fn schema(
+        &self,
+        planned: &[PlannedColumn],
+        ordinal: bool,
+        facts: &Value,
+        notes: &mut Vec<String>,
+    ) -> CollectionSchema {
         let mut schema = CollectionSchema::new(self.name.to_string());
         let id = planned.iter().find(|column| column.role == Role::Id);
         let integers = ordinal || id.is_some_and(|id| matches!(id.kind, Type::Integer(_) | Type::Oid));
@@ -296,13 +308,14 @@ impl<'a> Chooser<'a> {
     /// Vector indexes over the column: on itself before those on a cast of it.
     fn indexes(&self, column: &str) -> Vec<&'a Index> {
         let all = self.table.map(|table| table.indexes.as_slice()).unwrap_or_default();
-        let over = |index: &&Index| index.column.as_deref() == Some(column) && !index.computed && index.is_for_vectors();
+        let over =
+            |index: &&Index| index.column.as_deref() == Some(column) && !index.computed && index.is_for_vectors();
         all.iter().filter(over).collect()
     }
 
     fn vendor(&self, planned: &[PlannedColumn], ordinal: bool, facts: &Value) -> Value {
         let types: serde_json::Map<String, Value> =
-            planned.iter().map(|column| (column.name.clone(), Value::from(format!("{:?}", column.kind)))).collect();
+            planned.iter().map(|column| (column.name.clone(), Value::from(column.kind.to_string()))).collect();
         let mut vendor = json!({ "dump": facts, "table": self.name.quoted(), "columns": types });
         if let (Some(table), Some(map)) = (self.table, vendor.as_object_mut()) {
             if !table.create.is_empty() {

@@ -61,7 +61,9 @@ impl<'p> Decoder<'p> {
         let source = |column: &PlannedColumn| {
             let field = section.columns.iter().position(|name| *name == column.name);
             let (vector, dim) = match &column.role {
-                Role::Vector(name) => (builder.vector_index(name), builder.schema().vector(name).and_then(|spec| spec.dim)),
+                Role::Vector(name) => {
+                    (builder.vector_index(name), builder.schema().vector(name).and_then(|spec| spec.dim))
+                }
                 _ => (None, None),
             };
             Source { field, vector, dim }
@@ -128,7 +130,8 @@ impl<'p> Decoder<'p> {
                 return Err(format!("column {:?} is left to its default, which only the database knows", column.name));
             }
             let value = source.field.and_then(|field| row.get(field));
-            self.column(column, source, value, texts).map_err(|reason| format!("column {:?}: {reason}", column.name))?;
+            self.column(column, source, value, texts)
+                .map_err(|reason| format!("column {:?}: {reason}", column.name))?;
         }
         Ok(())
     }
@@ -250,4 +253,3 @@ impl<'p> Decoder<'p> {
 fn utf8(value: &[u8]) -> std::result::Result<&str, Reason> {
     std::str::from_utf8(value).map_err(|error| format!("no UTF-8 at byte {}", error.valid_up_to()))
 }
-

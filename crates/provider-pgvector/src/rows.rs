@@ -18,6 +18,8 @@ use crate::dump::input::read_error;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 256 << 10;
+/// Rows longer than this are not repeated in their reject, bytes.
+const REPLAYABLE_BYTES: usize = 1 << 20;
 
 /// How the rows of a table are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +132,8 @@ pub struct RowReader<'a> {
     label: String,
     buffer: Vec<u8>,
     from: usize,
+    /// Where the last row stands in the buffer.
+    last: (usize, usize),
     offset: u64,
     ended: bool,
     max_row_bytes: usize,
@@ -211,6 +215,7 @@ impl<'a> RowReader<'a> {
             label: label.to_owned(),
             buffer: Vec::new(),
             from: 0,
+            last: (0, 0),
             offset,
             ended: false,
             max_row_bytes,
@@ -260,7 +265,14 @@ impl<'a> RowReader<'a> {
             .hint("the dump is damaged there; copy it again, or make a new one"))
     }
 
+    /// The last row as it stands in the input, if it is text of reasonable size.
+    pub fn last_text(&self) -> Option<&str> {
+        let bytes = self.buffer.get(self.last.0..self.last.1).filter(|bytes| bytes.len() <= REPLAYABLE_BYTES)?;
+        std::str::from_utf8(bytes).ok().map(|text| text.trim_end_matches(['\r', '\n']))
+    }
+
     fn consume(&mut self, len: usize) {
+        self.last = (self.from, self.from + len);
         self.from = (self.from + len).min(self.buffer.len());
         self.offset += len as u64;
     }
@@ -269,6 +281,7 @@ impl<'a> RowReader<'a> {
     fn fill(&mut self) -> Result<()> {
         self.buffer.drain(..self.from);
         self.from = 0;
+        self.last = (0, 0);
         if self.buffer.len() > self.max_row_bytes {
             return Err(Error::limit(format!("a row is longer than {} bytes", self.max_row_bytes))
                 .with("file", &self.label)

@@ -40,7 +40,11 @@ pub fn types(sections: &[Section], names: &[String], limits: &Limits) -> Result<
 }
 
 /// The dimensions of the first value of each of these columns.
-pub fn dimensions(sections: &[Section], columns: &[(String, Type)], limits: &Limits) -> Result<BTreeMap<String, usize>> {
+pub fn dimensions(
+    sections: &[Section],
+    columns: &[(String, Type)],
+    limits: &Limits,
+) -> Result<BTreeMap<String, usize>> {
     let mut found = BTreeMap::new();
     for section in sections {
         let place = |name: &String| section.columns.iter().position(|own| own == name);
@@ -120,7 +124,8 @@ impl Guess {
         self.numbers = self.numbers && scalar::is_number(text);
         self.vectors = self.vectors && vector::floats(value, &mut Vec::new()).is_ok();
         self.sparse = self.sparse && vector::Sparse::default().read_text(text).is_ok();
-        self.json = self.json && text.starts_with(['{', '[']) && scalar::append(&Type::Json, text, &mut Vec::new()).is_ok();
+        self.json =
+            self.json && text.starts_with(['{', '[']) && scalar::append(&Type::Json, text, &mut Vec::new()).is_ok();
     }
 
     fn kind(self) -> Type {

@@ -15,8 +15,8 @@ use arrow_array::RecordBatch;
 use tranship_collection::{BatchBuilder, CollectionSchema};
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{
-    Batches, CollectionInfo, Count, Error, OpenOptions, PrepareContext, Prepared, Reject, RejectSink, Result, RowLedger,
-    Source, Split, Splits,
+    Batches, CollectionInfo, Count, Error, OpenOptions, PrepareContext, Prepared, Reject, RejectSink, Result,
+    RowLedger, Source, Split, Splits,
 };
 use tranship_storage::{Limits, SourceIdentity};
 
@@ -25,10 +25,11 @@ use crate::dump::Dump;
 use crate::options::NamedColumns;
 use crate::plan::{Ingredients, Plan};
 use crate::record::{Decoder, Refusal};
-use crate::rows::{Next, Row, RowReader};
+use crate::rows::{Form, Next, Row, RowReader};
 use crate::sample;
 use crate::section::splits::{SectionSplits, Settings};
 use crate::section::{Data, Section};
+use crate::sql::catalog::{Column, Index};
 use crate::sql::{Table, TableName};
 
 /// Encodings whose bytes are UTF-8, or are taken for it and checked.
@@ -187,7 +188,9 @@ impl PgBatches<'_> {
             self.ordinal += 1;
             if let Some(Refusal { id, reason }) = refusal {
                 let place = format!("{} byte {at}", self.section.label);
-                self.rejects.reject(Reject { place, id, reason, record: None })?;
+                let binary = self.section.form == Form::Binary;
+                let record = self.reader.last_text().filter(|_| !binary).map(str::to_owned);
+                self.rejects.reject(Reject { place, id, reason, record })?;
             }
         }
         if self.decoder.builder().rows() == 0 {
@@ -249,7 +252,8 @@ fn plan(
     for (name, kind) in &mut columns {
         *kind = named.kind(name).cloned().or(kind.take());
     }
-    let untyped: Vec<String> = columns.iter().filter(|(_, kind)| kind.is_none()).map(|(name, _)| name.clone()).collect();
+    let untyped: Vec<String> =
+        columns.iter().filter(|(_, kind)| kind.is_none()).map(|(name, _)| name.clone()).collect();
     let mut guessed = match untyped.is_empty() {
         true => Default::default(),
         false => sample::types(sections, &untyped, &options.limits)?,
@@ -271,7 +275,8 @@ fn plan(
     if sections.is_empty() {
         plan.notes.push(format!("the dump holds no rows of {table}"));
     }
-    let missing = |name: &str| !sections.is_empty() && sections.iter().all(|s| !s.columns.iter().any(|own| own == name));
+    let missing =
+        |name: &str| !sections.is_empty() && sections.iter().all(|s| !s.columns.iter().any(|own| own == name));
     for column in plan.columns.iter().filter(|column| missing(&column.name)) {
         plan.notes.push(format!("the dump holds no values of column {:?}", column.name));
     }
@@ -320,20 +325,20 @@ fn has_vectors(dump: &Dump, name: &TableName, options: &OpenOptions) -> Result<b
             let named = NamedColumns::of(options)?;
             let is_vector = |kind: &Type| kind.is_vector();
             let by_type = table.columns.iter().any(|c| is_vector(named.kind(&c.name).unwrap_or(&c.kind)));
-            Ok(by_type || has_bit_index(table))
+            let asked = |c: &Column| options.vector_column.as_ref() == Some(&c.name) && c.kind.can_be_vector();
+            Ok(by_type || has_bit_index(table) || table.columns.iter().any(asked))
         }
         // The declaration is not in the dump: the rows must tell.
         _ => {
             let family = [name.clone()];
-            let lenient = OpenOptions { options: options.options.clone(), ..OpenOptions::default() };
             let sections = dump.sections(&family)?;
-            Ok(plan(dump, name, &family, &sections, &lenient).is_ok_and(|plan| !plan.schema.vectors.is_empty()))
+            Ok(plan(dump, name, &family, &sections, options).is_ok_and(|plan| !plan.schema.vectors.is_empty()))
         }
     }
 }
 
 fn has_bit_index(table: &Table) -> bool {
-    let over_bits = |index: &crate::sql::catalog::Index| {
+    let over_bits = |index: &Index| {
         !index.computed && index.operator_class.as_deref().is_some_and(|class| class.starts_with("bit_"))
     };
     table.indexes.iter().any(over_bits)
@@ -349,7 +354,8 @@ fn choose(dump: &Dump, options: &OpenOptions, path: &Path) -> Result<TableName> 
                 .hint(format!("choose with --collection one of: {}; or take --all", joined(several)))),
         };
     };
-    let mut tables: Vec<&TableName> = dump.catalog.tables.keys().chain(dump.data.iter().map(|data| &data.table)).collect();
+    let mut tables: Vec<&TableName> =
+        dump.catalog.tables.keys().chain(dump.data.iter().map(|data| &data.table)).collect();
     tables.sort();
     tables.dedup();
     let full = tables.iter().find(|table| table.to_string() == wanted || table.quoted() == wanted);
@@ -362,8 +368,10 @@ fn choose(dump: &Dump, options: &OpenOptions, path: &Path) -> Result<TableName> 
         [] => Err(Error::usage(format!("there is no table `{wanted}` in the dump"))
             .with("file", path.display())
             .hint(format!("it has {}", joined_refs(&tables)))),
-        several => Err(Error::usage(format!("{} tables are called `{wanted}`", several.len()))
-            .hint(format!("name one with its schema: {}", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")))),
+        several => Err(Error::usage(format!("{} tables are called `{wanted}`", several.len())).hint(format!(
+            "name one with its schema: {}",
+            several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ))),
     }
 }
 
@@ -371,7 +379,9 @@ fn no_vectors(dump: &Dump, path: &Path) -> Error {
     let tables: Vec<&TableName> = dump.catalog.tables.keys().collect();
     let error = Error::usage("the dump holds no table with a vector column").with("file", path.display());
     match tables.as_slice() {
-        [] => error.hint("give a dump of a database that uses pgvector; a COPY file needs -o columns=\"id:int8,embedding:vector\""),
+        [] => error.hint(
+            "give a dump of a database that uses pgvector; a COPY file needs -o columns=\"id:int8,embedding:vector\"",
+        ),
         some => error.hint(format!("name a table with --collection to read it all the same: {}", joined_refs(some))),
     }
 }

@@ -7,10 +7,15 @@ pub fn registry() -> Registry {
     Registry {
         connectors: vec![
             &tranship_archive::CONNECTOR,
+            &tranship_format_arrays::CONNECTOR,
+            &tranship_format_hnswlib::CONNECTOR,
             &tranship_format_jsonl::CONNECTOR,
             &tranship_format_parquet::CONNECTOR,
+            &tranship_format_usearch::CONNECTOR,
             &tranship_provider_chroma::CONNECTOR,
+            &tranship_provider_faiss::CONNECTOR,
             &tranship_provider_milvus::CONNECTOR,
+            &tranship_provider_pgvector::CONNECTOR,
             &tranship_provider_qdrant::CONNECTOR,
         ],
     }

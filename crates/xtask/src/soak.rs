@@ -102,7 +102,8 @@ fn fuzz(binary: &Path, target: &str, corpus: &Path, options: &Options) -> Outcom
     };
     println!("{target}: {} seconds", options.seconds);
     let outcome = ran(Command::new(binary)
-        .args([&found, corpus])
+        .arg(&found)
+        .arg(corpus)
         .arg(format!("-max_total_time={}", options.seconds))
         .arg(format!("-timeout={SECONDS_PER_INPUT}"))
         .arg(format!("-artifact_prefix={}/{target}-", results().display()))

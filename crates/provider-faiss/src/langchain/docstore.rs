@@ -9,7 +9,7 @@ use tranship_storage::Blob;
 /// Stands for a row without document.
 const NONE: u32 = u32::MAX;
 /// Fields of a document that are read, or say nothing.
-const KNOWN_FIELDS: [&str; 6] = ["page_content", "metadata", "id", "type", "lookup_str", "lookup_index"];
+const KNOWN_FIELDS: [&str; 7] = ["page_content", "metadata", "id", "type", "lookup_str", "lookup_index", "lc_kwargs"];
 
 /// The documents of a LangChain store.
 pub struct Docstore {

@@ -14,7 +14,7 @@
 
 use std::fmt::Write;
 
-use tranship_collection::json::{append_bool, append_float, append_integer, append_string};
+use tranship_collection::json::{append_bool, append_bytes, append_float, append_integer, append_string};
 use tranship_container::pickle::{Node, Object, Values};
 
 /// Appends the value that `object` stands for, or says that it has none in JSON.
@@ -28,7 +28,8 @@ pub fn append(object: Object<'_>, out: &mut Vec<u8>) -> Result<(), String> {
             path(object).map(|text| append_string(&text, out))
         }
         _ if class.starts_with("numpy.") && class.ends_with(".multiarray.scalar") => numpy_scalar(object, out),
-        "_codecs.encode" => latin1(object).map(|bytes| tranship_collection::json::append_bytes(&bytes, out)),
+        "_codecs.encode" => latin1(object).map(|bytes| append_bytes(&bytes, out)),
+        "builtins.bytearray" | "__builtin__.bytearray" => byte_array(object).map(|bytes| append_bytes(&bytes, out)),
         _ => None,
     };
     done.ok_or_else(|| format!("an object of the class {} has no form in JSON", class.escape_debug()))
@@ -93,10 +94,18 @@ fn bytes_of(node: Node<'_>) -> Option<Vec<u8>> {
     }
 }
 
+fn byte_array(object: Object<'_>) -> Option<Vec<u8>> {
+    match argument(object, 0) {
+        None => Some(Vec::new()),
+        Some(Node::Text(_)) => latin1(object),
+        Some(node) => bytes_of(node),
+    }
+}
+
+/// Bytes that were written as a text of letters below 256.
 fn latin1(object: Object<'_>) -> Option<Vec<u8>> {
-    let (Node::Text(text), Some(Node::Text("latin1"))) = (argument(object, 0)?, argument(object, 1)) else {
-        return None;
-    };
+    let (text, encoding) = (argument(object, 0)?, argument(object, 1));
+    let (Node::Text(text), Some(Node::Text("latin1" | "latin-1"))) = (text, encoding) else { return None };
     text.chars().map(|letter| u8::try_from(u32::from(letter)).ok()).collect()
 }
 

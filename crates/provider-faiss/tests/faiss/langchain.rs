@@ -41,6 +41,29 @@ fn every_document_comes_with_its_vector_text_and_metadata() {
 }
 
 #[test]
+fn folders_of_old_releases_read_back_as_they_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    fixtures::unpack("langchain-faiss-old", dir.path());
+    for (version, rows) in [("0.0.80", 201), ("0.0.200", 201), ("0.0.354", 191), ("0.1.20", 191)] {
+        let folder = dir.path().join(format!("langchain-{version}"));
+        let outcome = read_plain(&folder).unwrap_or_else(|error| panic!("{version}: {error}"));
+        assert!(outcome.rejects.is_empty() && outcome.notes.is_empty(), "{version}: {:?}", outcome.rejects);
+        assert_eq!(outcome.records.len(), rows, "{version}");
+        let found = outcome.by_id();
+        for line in fixtures::jsonl(&folder.join("truth.jsonl")) {
+            let record = found[&(None, line["id"].as_str().unwrap())];
+            assert_eq!(record.document.as_deref(), line["document"].as_str(), "{version}");
+            assert_eq!(record.json(), line["metadata"], "{version}");
+            let values = record.dense("").unwrap().iter().map(|value| f64::from(*value));
+            assert!(
+                values.eq(line["vector"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap())),
+                "{version}"
+            );
+        }
+    }
+}
+
+#[test]
 fn folder_index_file_and_index_alone_are_told_apart() {
     let (_dir, folder) = folder();
     let index = folder.join("index.faiss");

@@ -242,7 +242,9 @@ impl TocReader {
             return Err(self.failed(io::ErrorKind::UnexpectedEof.into()));
         }
         // Names in another encoding are refused later, with the encoding's name.
-        Ok(Some(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())))
+        Ok(Some(
+            String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+        ))
     }
 
     fn int(&mut self) -> Result<i64> {

@@ -45,6 +45,11 @@ impl BareFile {
         let mut head = Vec::new();
         let cursor = input.cursor(0)?;
         cursor.take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| read_error(input.label(), 0, error))?;
+        if head.is_empty() {
+            return Err(Error::damaged("the file is empty")
+                .with("file", input.label())
+                .hint("copy it again; an empty table needs no file"));
+        }
         let named = NamedColumns::of(options)?;
         match format_of(&input, &head, options)? {
             CopyFormat::Binary => binary_file(input, &head, named),
@@ -76,7 +81,8 @@ fn format_of(input: &Input, head: &[u8], options: &OpenOptions) -> Result<CopyFo
 }
 
 fn binary_file(input: Input, head: &[u8], named: NamedColumns) -> Result<BareFile> {
-    let damaged = |what: &str| Error::damaged(what).with("file", input.label()).hint("copy the file again, or make a new one");
+    let damaged =
+        |what: &str| Error::damaged(what).with("file", input.label()).hint("copy the file again, or make a new one");
     let word = |at: usize| head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
     let (Some(flags), Some(extension)) = (word(SIGNATURE.len()), word(SIGNATURE.len() + 4)) else {
         return Err(damaged("the header of COPY BINARY is cut short"));
@@ -87,12 +93,17 @@ fn binary_file(input: Input, head: &[u8], named: NamedColumns) -> Result<BareFil
             .hint("write it again without oids; PostgreSQL 12 and later have none"));
     }
     if flags & CRITICAL_FLAGS != 0 || extension > MAX_EXTENSION_BYTES {
-        return Err(damaged("the header of COPY BINARY has flags or an extension that no version of PostgreSQL writes"));
+        return Err(damaged(
+            "the header of COPY BINARY has flags or an extension that no version of PostgreSQL writes",
+        ));
     }
     let start = BINARY_HEADER_BYTES as u64 + u64::from(extension);
     let example = "-o columns=\"id:int8,embedding:vector,title:text\"";
     if named.is_empty() {
-        let count = head.get(start as usize..start as usize + 2).and_then(|bytes| bytes.try_into().ok()).map(i16::from_be_bytes);
+        let count = head
+            .get(start as usize..start as usize + 2)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(i16::from_be_bytes);
         let count = count.filter(|count| *count >= 0).map_or(String::new(), |count| format!(" of {count} columns"));
         return Err(Error::usage(format!("COPY BINARY holds rows{count} without their names and types"))
             .with("file", input.label())
@@ -105,8 +116,9 @@ fn binary_file(input: Input, head: &[u8], named: NamedColumns) -> Result<BareFil
                     .hint(format!("give every column its type, as in {example}")));
             }
             Some(kind) if !is_known(kind) => {
-                return Err(Error::usage(format!("column {name:?}: the binary form of {kind:?} is not known"))
-                    .hint("enums are `text` there; write other columns as text (COPY .. (FORMAT csv)) or leave them out"));
+                return Err(Error::usage(format!("column {name:?}: the binary form of {kind} is not known")).hint(
+                    "enums are `text` there; write other columns as text (COPY .. (FORMAT csv)) or leave them out",
+                ));
             }
             Some(_) => {}
         }
@@ -122,13 +134,7 @@ fn binary_file(input: Input, head: &[u8], named: NamedColumns) -> Result<BareFil
     Ok(BareFile { columns, section })
 }
 
-fn lines_file(
-    input: Input,
-    head: &[u8],
-    named: NamedColumns,
-    form: Form,
-    header: Option<bool>,
-) -> Result<BareFile> {
+fn lines_file(input: Input, head: &[u8], named: NamedColumns, form: Form, header: Option<bool>) -> Result<BareFile> {
     let (first, first_end) = first_row(head, &form).map_err(|reason| {
         Error::not_recognised(format!("the first line is no row of COPY: {reason}"))
             .with("file", input.label())
@@ -136,7 +142,8 @@ fn lines_file(
     })?;
     let names: Option<Vec<String>> =
         (0..first.len()).map(|at| String::from_utf8(first.get(at)?.to_vec()).ok()).collect();
-    let same = |names: &Vec<String>| names.len() == named.0.len() && names.iter().zip(&named.0).all(|(a, (b, _))| a == b);
+    let same =
+        |names: &Vec<String>| names.len() == named.0.len() && names.iter().zip(&named.0).all(|(a, (b, _))| a == b);
     let looks_like_names = |names: &Vec<String>| match named.is_empty() {
         true => matches!(form, Form::Csv(_)) && names.iter().all(|name| looks_like_a_name(name)),
         false => same(names),
@@ -155,12 +162,14 @@ fn lines_file(
         (false, _) if named.is_empty() => {
             return Err(Error::usage(format!("a COPY file of {} columns that does not name them", first.len()))
                 .with("file", input.label())
-                .hint("name them in order, as in -o columns=\"id:int8,embedding:vector,title\"; types may be left out"));
+                .hint(
+                    "name them in order, as in -o columns=\"id:int8,embedding:vector,title\"; types may be left out",
+                ));
         }
         (false, _) => named.0.clone(),
     };
     let found = first.len();
-    if found != columns.len() && !(head.is_empty() || head == b"\\.\n") {
+    if found != columns.len() && head != b"\\.\n" {
         return Err(Error::usage(format!("the first row has {found} fields, `columns` names {}", columns.len()))
             .with("file", input.label())
             .hint("name all columns in order, and check -o format=text|csv and -o delimiter=.."));
@@ -184,7 +193,6 @@ fn first_row(head: &[u8], form: &Form) -> std::result::Result<(Row, usize), Stri
     };
     let end = match end {
         Some(end) => end,
-        None if head.is_empty() => return Ok((row, 0)),
         None => return Err(format!("it does not end within {} bytes", head.len())),
     };
     let line = without_return(head.get(..end - 1).unwrap_or_default());

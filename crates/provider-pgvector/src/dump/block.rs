@@ -103,7 +103,8 @@ pub fn read_int(input: &mut impl Read, int_size: usize) -> io::Result<i64> {
     input.read_exact(bytes)?;
     let (sign, digits) = bytes.split_first().unwrap_or((&0, &[]));
     let value = digits.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
-    let value = i64::try_from(value).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "an integer beyond 63 bits"))?;
+    let value =
+        i64::try_from(value).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "an integer beyond 63 bits"))?;
     Ok(if *sign == 0 { value } else { -value })
 }
 

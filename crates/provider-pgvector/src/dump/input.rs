@@ -202,7 +202,8 @@ impl Cursor {
         let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the data ends before");
         match &mut self.kind {
             CursorKind::Blob(ahead) => {
-                let end = self.position.checked_add(count).filter(|end| *end <= ahead.reader.len()).ok_or_else(short)?;
+                let end =
+                    self.position.checked_add(count).filter(|end| *end <= ahead.reader.len()).ok_or_else(short)?;
                 self.position = end;
             }
             CursorKind::Stream(stream) => {

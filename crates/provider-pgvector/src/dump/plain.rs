@@ -16,6 +16,7 @@ use tranship_connector::{Error, Result};
 
 use super::input::read_error;
 use crate::bytes::position;
+use crate::sql::catalog::InsertHead;
 use crate::sql::token::split_comments;
 use crate::sql::{Catalog, Lexer, Stop, TableName};
 
@@ -27,8 +28,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// Runs of data: more means that single INSERT statements of several tables take turns.
 const MAX_RUNS: usize = 1_000_000;
 
-const COMPLETE: [&str; 2] = ["PostgreSQL database dump complete", "PostgreSQL database cluster dump complete"];
-const BEGUN: [&str; 2] = ["-- PostgreSQL database dump\n", "-- PostgreSQL database cluster dump\n"];
+/// What pg_dump and pg_dumpall say first; with ` complete` behind it, it is what they say last.
+const BEGUN: [&str; 2] = ["-- PostgreSQL database dump", "-- PostgreSQL database cluster dump"];
 
 /// Rows of one table that stand together.
 #[derive(Debug, Clone)]
@@ -99,8 +100,10 @@ struct Walk<'l> {
     kept: Vec<u8>,
     scan: Scan,
     database: u32,
-    /// A dump of pg_dump has begun and has not said that it is complete.
-    open_dump: bool,
+    /// A dump of pg_dump or pg_dumpall has begun and has not said that it is complete.
+    open_dumps: [bool; 2],
+    /// What the last INSERT statement says before its values, and what that means.
+    insert_head: (String, Option<InsertHead>),
 }
 
 impl<'l> Walk<'l> {
@@ -114,7 +117,8 @@ impl<'l> Walk<'l> {
             kept: Vec::new(),
             scan: Scan::default(),
             database: 0,
-            open_dump: false,
+            open_dumps: [false; 2],
+            insert_head: (String::new(), None),
         }
     }
 
@@ -181,19 +185,21 @@ impl<'l> Walk<'l> {
             }
         } else {
             self.scan.catalog.statement(statement);
+            self.insert_head.0.clear();
             self.lexer.set_plain_escapes(self.scan.catalog.plain_escapes);
         }
         Ok(())
     }
 
     fn take_comments(&mut self, comments: &str) {
-        if BEGUN.iter().any(|line| comments.contains(line)) {
-            self.open_dump = true;
-        }
-        if COMPLETE.iter().any(|line| comments.contains(line)) {
-            self.open_dump = false;
-        }
-        for line in comments.lines() {
+        for line in comments.lines().map(str::trim_end) {
+            for (open, begun) in self.open_dumps.iter_mut().zip(BEGUN) {
+                match line.strip_prefix(begun) {
+                    Some("") => *open = true,
+                    Some(" complete") => *open = false,
+                    _ => {}
+                }
+            }
             if let Some(version) = line.strip_prefix("-- Dumped from database version ") {
                 self.scan.server.get_or_insert_with(|| version.trim().to_owned());
             }
@@ -207,18 +213,27 @@ impl<'l> Walk<'l> {
         let mut words = command.split_whitespace();
         match words.next() {
             Some("connect" | "c") => self.database += 1,
-            Some("encoding") => self.scan.catalog.encoding = words.next().map(|name| name.trim_matches('\'').to_owned()),
+            Some("encoding") => {
+                self.scan.catalog.encoding = words.next().map(|name| name.trim_matches('\'').to_owned())
+            }
             // \restrict, \unrestrict, \echo and the like say nothing about data.
             _ => {}
         }
     }
 
     fn take_insert(&mut self, statement: &str, start: u64, tuples: u64) -> Result<()> {
-        let Some(head) = self.scan.catalog.insert_head(statement) else { return Ok(()) };
+        // The heads of a million statements are mostly the same.
+        let values = Lexer::new(self.scan.catalog.plain_escapes).run(statement.as_bytes(), Stop::Values);
+        let text = values.and_then(|end| statement.get(..end)).unwrap_or(statement);
+        if self.insert_head.0 != text {
+            self.insert_head = (text.to_owned(), self.scan.catalog.insert_head(text));
+        }
+        let Some(head) = self.insert_head.1.clone() else { return Ok(()) };
         let unreadable = head.from_query.then_some("it is filled by INSERT .. SELECT, which only PostgreSQL can run");
         let end = self.offset;
         if let Some(run) = self.scan.runs.last_mut() {
-            let same = run.inserts && run.table == head.table && run.columns == head.columns && run.database == self.database;
+            let same =
+                run.inserts && run.table == head.table && run.columns == head.columns && run.database == self.database;
             if same && run.unreadable == unreadable {
                 let last_cut = run.cuts.last().map_or(run.start, |(offset, _)| *offset);
                 if start - last_cut >= CUT_BYTES {
@@ -230,14 +245,26 @@ impl<'l> Walk<'l> {
             }
         }
         let (table, columns, database) = (head.table, head.columns, self.database);
-        self.push(Run { table, database, columns, inserts: true, unreadable, start, end, rows: tuples, cuts: Vec::new() })
+        self.push(Run {
+            table,
+            database,
+            columns,
+            inserts: true,
+            unreadable,
+            start,
+            end,
+            rows: tuples,
+            cuts: Vec::new(),
+        })
     }
 
     fn push(&mut self, run: Run) -> Result<()> {
         if self.scan.runs.len() >= MAX_RUNS {
-            return Err(Error::limit(format!("INSERT statements of several tables take turns more than {MAX_RUNS} times"))
-                .with("file", self.label)
-                .hint("dump the one table, with `pg_dump -t`"));
+            return Err(Error::limit(format!(
+                "INSERT statements of several tables take turns more than {MAX_RUNS} times"
+            ))
+            .with("file", self.label)
+            .hint("dump the one table, with `pg_dump -t`"));
         }
         self.scan.runs.push(run);
         Ok(())
@@ -293,7 +320,7 @@ impl<'l> Walk<'l> {
         if !self.lexer.is_between_statements() {
             return Err(self.truncated("the last statement has no end").with("begins at", start));
         }
-        if self.open_dump {
+        if self.open_dumps.contains(&true) {
             return Err(self.truncated("the last line of pg_dump, `-- PostgreSQL database dump complete`, is missing"));
         }
         self.scan.complete = true;

@@ -8,6 +8,9 @@
 use super::{InsertStyle, Parse, Row, Step};
 use crate::sql::{Lexer, Stop};
 
+/// Deepest nesting of parentheses and casts around a constant.
+const MAX_DEPTH: usize = 16;
+
 /// Tuples of INSERT statements.
 pub struct InsertRows {
     style: InsertStyle,
@@ -102,7 +105,7 @@ struct Values<'t> {
 impl Values<'_> {
     fn read(mut self, row: &mut Row) -> Result<(), String> {
         loop {
-            self.value(row)?;
+            self.value(row, 0)?;
             self.blank();
             if self.rest.is_empty() {
                 return Ok(());
@@ -111,18 +114,21 @@ impl Values<'_> {
         }
     }
 
-    fn value(&mut self, row: &mut Row) -> Result<(), String> {
+    fn value(&mut self, row: &mut Row, depth: usize) -> Result<(), String> {
         self.blank();
+        if depth > MAX_DEPTH {
+            return Err(self.unreadable());
+        }
         let cast = self.word_is("cast") && self.rest.get(4..).is_some_and(|rest| rest.trim_start().starts_with('('));
         if cast {
             self.rest = self.rest.split_once('(').map_or("", |(_, rest)| rest);
-            self.value(row)?;
+            self.value(row, depth + 1)?;
             self.rest = after_closing(self.rest).ok_or_else(|| self.unreadable())?;
             return self.casts();
         }
         if self.rest.starts_with('(') {
             self.rest = self.rest.get(1..).unwrap_or("");
-            self.value(row)?;
+            self.value(row, depth + 1)?;
             self.blank();
             self.rest = self.rest.strip_prefix(')').ok_or_else(|| self.unreadable())?;
             return self.casts();
@@ -159,7 +165,9 @@ impl Values<'_> {
             "DEFAULT" => row.push_default(),
             "TRUE" => row.push(b"t"),
             "FALSE" => row.push(b"f"),
-            _ if word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) => row.push(word.as_bytes()),
+            _ if word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) => {
+                row.push(word.as_bytes())
+            }
             _ => return Err(self.unreadable()),
         }
         self.rest = rest;
@@ -199,7 +207,8 @@ impl Values<'_> {
     }
 
     fn hex_bits(&mut self, row: &mut Row) -> Result<(), String> {
-        let (digits, rest) = self.rest.get(2..).and_then(|rest| rest.split_once('\'')).ok_or("a bit string is not closed")?;
+        let (digits, rest) =
+            self.rest.get(2..).and_then(|rest| rest.split_once('\'')).ok_or("a bit string is not closed")?;
         let mut bits = String::new();
         for digit in digits.chars() {
             let value = digit.to_digit(16).ok_or_else(|| format!("{digit:?} in a hexadecimal bit string"))?;
@@ -303,7 +312,8 @@ fn escape(text: &[u8], out: &mut Vec<u8>) -> Result<usize, String> {
         kind @ (b'u' | b'U') => {
             let most = if *kind == b'u' { 4 } else { 8 };
             let (value, used) = value(start(1, most), 16);
-            let found = char::from_u32(value).filter(|_| used == most).ok_or("a Unicode escape that is no character")?;
+            let found =
+                char::from_u32(value).filter(|_| used == most).ok_or("a Unicode escape that is no character")?;
             out.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
             return Ok(used + 1);
         }
@@ -353,7 +363,10 @@ mod tests {
         assert_eq!(one("'it''s', '(a);', ' -- '"), [some("it's"), some("(a);"), some(" -- ")]);
         assert_eq!(one(r"E'a\'b\\\n\x41\101\u00e9', 'a\', DEFAULT"), [some("a'b\\\nAAé"), some("a\\"), None]);
         assert_eq!(one("B'0101', x'a5', $q$a'$b$q$"), [some("0101"), some("10100101"), some("a'$b")]);
-        assert_eq!(one("'[1,2]'::public.vector(2), 'a'::character varying(3)::text , 1::int"), [some("[1,2]"), some("a"), some("1")]);
+        assert_eq!(
+            one("'[1,2]'::public.vector(2), 'a'::character varying(3)::text , 1::int"),
+            [some("[1,2]"), some("a"), some("1")]
+        );
         assert_eq!(one("CAST('[1]' AS vector(1)), ('x'), /* c */ 'é'"), [some("[1]"), some("x"), some("é")]);
     }
 

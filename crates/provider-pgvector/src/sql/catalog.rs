@@ -157,7 +157,9 @@ impl Catalog {
             return None;
         }
         let rest = cursor.rest();
-        let harmless = |token: &Token| matches!(token, Token::Symbol(';' | '(' | ')')) || is_any(token, &["with", "format", "text"]);
+        let harmless = |token: &Token| {
+            matches!(token, Token::Symbol(';' | '(' | ')')) || is_any(token, &["with", "format", "text"])
+        };
         Some(CopyHead { table, columns, unusual: !rest.iter().all(harmless) })
     }
 
@@ -192,7 +194,10 @@ impl Catalog {
 
     /// True if the table is part of another one.
     pub fn is_part(&self, name: &TableName) -> bool {
-        self.tables.get(name).and_then(|table| table.parent.as_ref()).is_some_and(|parent| self.tables.contains_key(parent))
+        self.tables
+            .get(name)
+            .and_then(|table| table.parent.as_ref())
+            .is_some_and(|parent| self.tables.contains_key(parent))
     }
 
     /// The type that tokens name.
@@ -265,8 +270,20 @@ impl Catalog {
         }
         let Some(name) = cursor.name().map(str::to_owned) else { return };
         const ENDS: [&str; 14] = [
-            "not", "null", "default", "generated", "collate", "constraint", "primary", "unique", "check", "references",
-            "storage", "compression", "options", "using",
+            "not",
+            "null",
+            "default",
+            "generated",
+            "collate",
+            "constraint",
+            "primary",
+            "unique",
+            "check",
+            "references",
+            "storage",
+            "compression",
+            "options",
+            "using",
         ];
         let rest = cursor.rest();
         let end = rest.iter().position(|token| is_any(token, &ENDS)).unwrap_or(rest.len());
@@ -324,7 +341,8 @@ impl Catalog {
             if cursor.take("constraint") {
                 cursor.name();
             }
-            if cursor.take("primary") && cursor.take("key")
+            if cursor.take("primary")
+                && cursor.take("key")
                 && let (Some(columns), Some(table)) = (cursor.name_list(), self.tables.get_mut(&name))
             {
                 table.primary_key = columns;
@@ -430,8 +448,10 @@ fn indexed(element: &[Token]) -> (Option<String>, bool, Option<String>) {
         Some(Token::Symbol('(')) => {
             let inner = cursor.parenthesised().unwrap_or_default();
             let inner = inner.first().copied().unwrap_or_default();
-            let called = inner.windows(2).any(|two| matches!(two, [Token::Word(_), Token::Symbol('(')])
-                && !matches!(two, [name, _] if is_any(name, &["vector", "halfvec", "sparsevec", "bit"])));
+            let called = inner.windows(2).any(|two| {
+                matches!(two, [Token::Word(_), Token::Symbol('(')])
+                    && !matches!(two, [name, _] if is_any(name, &["vector", "halfvec", "sparsevec", "bit"]))
+            });
             (inner.iter().find_map(Token::name).map(str::to_owned), called)
         }
         _ => {
@@ -578,7 +598,10 @@ mod tests {
         assert_eq!((x.column.as_deref(), x.computed), (Some("E,m"), false));
         assert_eq!(x.operator_class.as_deref(), Some("vector_cosine_ops"));
         assert_eq!(x.settings, [("m".to_owned(), "24".to_owned()), ("ef_construction".to_owned(), "100".to_owned())]);
-        assert_eq!((y.column.as_deref(), y.computed, y.operator_class.as_deref()), (Some("E,m"), false, Some("halfvec_l2_ops")));
+        assert_eq!(
+            (y.column.as_deref(), y.computed, y.operator_class.as_deref()),
+            (Some("E,m"), false, Some("halfvec_l2_ops"))
+        );
         assert!(z.computed);
     }
 

@@ -25,18 +25,28 @@ pub enum Stop {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Normal,
-    Quoted { escapes: bool },
+    Quoted {
+        escapes: bool,
+    },
     /// Behind a backslash in an escape string.
     Escaped,
     /// Behind a quote that ends the string, unless another one follows.
-    QuoteEnd { escapes: bool },
+    QuoteEnd {
+        escapes: bool,
+    },
     Identifier,
     /// Between the dollars of an opening tag.
     DollarTag(Vec<u8>),
     /// Inside a dollar-quoted text; `matched` bytes of its closing tag were just seen.
-    DollarBody { tag: Vec<u8>, matched: usize },
+    DollarBody {
+        tag: Vec<u8>,
+        matched: usize,
+    },
     LineComment,
-    BlockComment { depth: u32, last: u8 },
+    BlockComment {
+        depth: u32,
+        last: u8,
+    },
     /// A psql command: a backslash at the beginning of a statement.
     Command,
 }
@@ -102,7 +112,9 @@ impl Lexer {
         let until = |byte: u8| position(byte, rest).unwrap_or(rest.len());
         match &self.state {
             State::Quoted { escapes: false } => until(b'\''),
-            State::Quoted { escapes: true } => rest.iter().position(|b| matches!(b, b'\'' | b'\\')).unwrap_or(rest.len()),
+            State::Quoted { escapes: true } => {
+                rest.iter().position(|b| matches!(b, b'\'' | b'\\')).unwrap_or(rest.len())
+            }
             State::Identifier => until(b'"'),
             State::LineComment | State::Command => until(b'\n'),
             State::DollarBody { matched: 0, .. } => until(b'$'),
@@ -193,7 +205,8 @@ impl Lexer {
 
     fn normal(&mut self, byte: u8, stop: Stop) -> bool {
         let last = std::mem::replace(&mut self.last, byte);
-        if is_word(byte) && !(byte == b'$' && !is_word(last)) {
+        // A dollar within a word belongs to it; any other begins a dollar quote.
+        if is_word(byte) && (byte != b'$' || is_word(last)) {
             self.begun = true;
             if self.word.len() < WORD_BYTES {
                 self.word.push(byte.to_ascii_lowercase());
@@ -317,8 +330,10 @@ mod tests {
             ends.push(from);
         }
         let mut bytewise = Lexer::new(false);
-        let found: Vec<usize> =
-            (0..text.len()).filter(|at| bytewise.run(&text[*at..=*at], Stop::Statement).is_some()).map(|at| at + 1).collect();
+        let found: Vec<usize> = (0..text.len())
+            .filter(|at| bytewise.run(&text[*at..=*at], Stop::Statement).is_some())
+            .map(|at| at + 1)
+            .collect();
         assert_eq!(found, ends);
         assert_eq!((ends.len(), whole.tuples, bytewise.tuples), (3, 2, 2));
         assert!(whole.is_between_statements());

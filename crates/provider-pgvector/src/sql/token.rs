@@ -34,7 +34,7 @@ impl Token {
 pub fn split_comments(text: &str) -> (&str, &str) {
     let mut rest = text;
     loop {
-        rest = rest.trim_start();
+        rest = rest.trim_ascii_start();
         let after = match rest {
             _ if rest.starts_with("--") => rest.split_once('\n').map_or("", |(_, after)| after),
             _ if rest.starts_with("/*") => after_block_comment(rest),
@@ -95,7 +95,10 @@ fn quoted(quote: char, escapes: bool, text: &str) -> (String, &str) {
             } else {
                 return (value, text.get(at + 1..).unwrap_or(""));
             }
-        } else if c == '\\' && escapes && let Some((_, next)) = chars.next() {
+        } else if c == '\\'
+            && escapes
+            && let Some((_, next)) = chars.next()
+        {
             value.push(next);
             continue;
         }

@@ -93,7 +93,8 @@ impl Parser<'_> {
         let end = self.rest.find([',', '}', '{', '"']).unwrap_or(self.rest.len());
         let (text, rest) = self.rest.split_at(end);
         self.rest = rest;
-        let text = text.trim();
+        // Only these are white space here: other spaces belong to the text.
+        let text = text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
         if text.is_empty() {
             return Err("an array has an empty element".to_owned());
         }
@@ -132,6 +133,7 @@ mod tests {
             (Type::Integer(4), "[0:0][-1:0]={{1,2}}", "[[1,2]]"),
             (Type::Integer(4), "{}", "[]"),
             (Type::Float8, "{1,NaN}", r#"[1.0,{"$float":"nan"}]"#),
+            (Type::Text, "{\u{2028}, a }", "[\"\u{2028}\",\"a\"]"),
             (Type::Bool, "{t,f}", "[true,false]"),
             (Type::Vector(None), r#"{"[1,2]","[3,4]"}"#, "[[1.0,2.0],[3.0,4.0]]"),
         ] {

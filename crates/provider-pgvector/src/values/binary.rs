@@ -75,14 +75,17 @@ pub fn text(kind: &Type, bytes: &[u8]) -> Result<String, Reason> {
             let mut sparse = vector::Sparse::default();
             sparse.read_binary(bytes)?;
             let pairs = sparse.indices.iter().zip(&sparse.values);
-            let entries: Vec<String> = pairs.map(|(index, value)| format!("{}:{value}", u64::from(*index) + 1)).collect();
+            let entries: Vec<String> =
+                pairs.map(|(index, value)| format!("{}:{value}", u64::from(*index) + 1)).collect();
             format!("{{{}}}/{}", entries.join(","), sparse.dim)
         }
         Type::Bit(_) => {
             let (bits, packed) = vector::binary_bits(bytes)?;
             vector::bits_text(bits, packed)
         }
-        Type::Vector(_) | Type::HalfVec(_) | Type::Array(_) => return Err("an array where a single value belongs".to_owned()),
+        Type::Vector(_) | Type::HalfVec(_) | Type::Array(_) => {
+            return Err("an array where a single value belongs".to_owned());
+        }
         Type::Other(name) => return Err(format!("no binary form of type {name} is known")),
     })
 }

@@ -160,7 +160,8 @@ mod tests {
     fn sparse_vectors_count_from_one_in_text_and_from_zero_in_bytes() {
         let (mut text, mut binary) = (Sparse::default(), Sparse::default());
         text.read_text("{1:0.5,50:2.5}/100").unwrap();
-        let words: Vec<u8> = [100u32, 2, 0, 0, 49, 0.5f32.to_bits(), 2.5f32.to_bits()].iter().flat_map(|w| w.to_be_bytes()).collect();
+        let words: Vec<u8> =
+            [100u32, 2, 0, 0, 49, 0.5f32.to_bits(), 2.5f32.to_bits()].iter().flat_map(|w| w.to_be_bytes()).collect();
         binary.read_binary(&words).unwrap();
         assert_eq!(text, binary);
         assert_eq!((text.dim, text.indices.as_slice()), (100, &[0, 49][..]));

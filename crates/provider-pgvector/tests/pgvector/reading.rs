@@ -14,8 +14,16 @@ pub const COLUMNS: &str = "id:int8,Emb:vector(8),h:halfvec(4),s:sparsevec(100),b
                            f8:float8,ts:timestamptz,raw:bytea,u:uuid,m:text,n:numeric,novec:vector";
 
 /// Every form that the stored table lies in, with what is needed to read it.
-pub const FORMS: [&str; 8] =
-    ["plain.sql", "inserts.sql", "custom.dump", "custom_z0.dump", "tar.dump", "dirfmt", "copy_text.tsv", "copy_bin.bin"];
+pub const FORMS: [&str; 8] = [
+    "plain.sql",
+    "inserts.sql",
+    "custom.dump",
+    "custom_z0.dump",
+    "tar.dump",
+    "dirfmt",
+    "copy_text.tsv",
+    "copy_bin.bin",
+];
 
 /// A private copy of the stored dumps.
 pub fn stored() -> (TempDir, PathBuf) {

@@ -75,7 +75,12 @@ fn compare(form: &str, outcome: &Outcome, truth: &[Value]) {
     for row in truth {
         let id = row["id"].to_string();
         let record = records.get(&(None, id.as_str())).unwrap_or_else(|| panic!("{form}: {id} is missing"));
-        let names = [("Emb", dense(&row["Emb"])), ("h", dense(&row["h"])), ("s", sparse(&row["s"])), ("novec", dense(&row["novec"]))];
+        let names = [
+            ("Emb", dense(&row["Emb"])),
+            ("h", dense(&row["h"])),
+            ("s", sparse(&row["s"])),
+            ("novec", dense(&row["novec"])),
+        ];
         for (name, expected) in names {
             assert_eq!(record.vectors.get(name), expected.as_ref(), "{form}: {name} of {id}");
         }
@@ -91,7 +96,8 @@ fn every_form_of_the_stored_table_holds_every_row_and_every_column() {
     for form in FORMS {
         let outcome = load(&root.join(form), &options_of(form)).unwrap();
         compare(form, &outcome, &truth);
-        let specs: Vec<_> = outcome.schema.vectors.iter().map(|v| (v.name.as_str(), v.kind, v.element, v.dim)).collect();
+        let specs: Vec<_> =
+            outcome.schema.vectors.iter().map(|v| (v.name.as_str(), v.kind, v.element, v.dim)).collect();
         let expected = [
             ("Emb", VectorKind::Dense, Element::F32, Some(8)),
             ("h", VectorKind::Dense, Element::F16, Some(4)),
@@ -141,7 +147,8 @@ fn a_small_table_of_the_same_dump_is_read_by_its_name_alone() {
     let (_dir, root) = stored();
     for form in ["plain.sql", "inserts.sql", "custom.dump", "custom_z0.dump", "tar.dump", "dirfmt"] {
         let outcome = load(&root.join(form), &options(&[("collection", "plain")])).unwrap();
-        let records: Vec<_> = outcome.records.iter().map(|r| (r.id.as_str(), r.dense("").map(<[f32]>::to_vec))).collect();
+        let records: Vec<_> =
+            outcome.records.iter().map(|r| (r.id.as_str(), r.dense("").map(<[f32]>::to_vec))).collect();
         assert_eq!(records, [("a", Some(vec![1.0, 2.0, 3.0])), ("b", None)], "{form}");
         assert_eq!(outcome.schema.ids, IdKinds::Text);
         assert_eq!(outcome.schema.vectors[0].index, None::<IndexSpec>);

@@ -28,7 +28,8 @@ use super::point_id::{PACKED_BYTES, PointId};
 use super::reader::{OverlayReader, SegmentReader};
 use super::segment::Segment;
 use super::source::{Shard, SnapshotSource};
-use super::wal;
+use super::wal::vectors::Summation;
+use super::wal::{self, Release};
 
 /// Most rows of a split.
 const SPLIT_ROWS: u64 = 200_000;
@@ -100,6 +101,7 @@ pub fn prepare<'a>(source: &'a SnapshotSource, context: &PrepareContext<'_>) -> 
     let mut notes = source.notes.clone();
     let segments = open_segments(source)?;
     let logs = open_logs(source)?;
+    check_trackers(source, &segments, &logs, &mut notes)?;
     let mut bases: Vec<HashMap<PointId, Option<Base>>> = Vec::new();
     for log in &logs {
         let touched = log.as_ref().map(|log| log.touched()).transpose()?.unwrap_or_default();
@@ -205,12 +207,43 @@ fn open_segments(source: &SnapshotSource) -> Result<Vec<(String, usize, Segment)
     Ok(segments)
 }
 
+/// A segment that holds values and no ids has its points in the log, if it was never flushed; else it has lost them.
+fn check_trackers(
+    source: &SnapshotSource,
+    segments: &[(String, usize, Segment)],
+    logs: &[Option<Box<dyn Log>>],
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let has_log = |shard: usize| logs.get(shard).is_some_and(Option::is_some);
+    let is_lost = |shard: usize, segment: &Segment| segment.lacks_tracker && (segment.was_flushed || !has_log(shard));
+    let lost = segments.iter().find(|(_, shard, segment)| is_lost(*shard, segment));
+    let Some((label, shard, _)) = lost else { return Ok(()) };
+    if source.options.allow_inconsistent {
+        notes.push(format!("{label} holds values but no ids: its points are lost"));
+        return Ok(());
+    }
+    let files = source.shards.get(*shard).map_or_else(String::new, |shard| shard.copy.files.label().to_owned());
+    Err(super::bytes::damaged(&files, format!("{label} holds values but no ids, and no log to take them from"))
+        .hint("copy the dump again; --allow-inconsistent reads what is left"))
+}
+
 /// The log of every shard.
 fn open_logs(source: &SnapshotSource) -> Result<Vec<Option<Box<dyn Log>>>> {
     let open = |shard: &Shard| {
-        wal::open(&shard.copy.files.below("wal"), &source.columns, shard.newest_flushed(), &source.options)
+        let files = shard.copy.files.below("wal");
+        wal::open(&files, &source.columns, shard.newest_flushed(), release(shard), &source.options)
     };
     source.shards.iter().map(open).collect()
+}
+
+/// What the files of a shard tell of the release that wrote it: RocksDB went with 1.16, id trackers left it with 1.14.
+fn release(shard: &Shard) -> Release {
+    let has_rocksdb = shard.segments.iter().any(|(files, _)| files.has_rocksdb());
+    let has_flat_tracker = shard.segments.iter().any(|(files, _)| files.has_mutable_tracker());
+    Release {
+        summation: if has_rocksdb { Summation::ByRegister } else { Summation::ByLane },
+        upsert_keeps_payload: has_rocksdb && !has_flat_tracker,
+    }
 }
 
 /// A directory of their own for spill files of trackers, whose names would meet those of the collection.

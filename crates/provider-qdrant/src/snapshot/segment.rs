@@ -50,6 +50,10 @@ pub struct SegmentConfig {
 
 /// An opened segment.
 pub struct Segment {
+    /// There is no tracker, yet something was stored: its points stand in the log alone, or are lost.
+    pub lacks_tracker: bool,
+    /// It has been flushed, so what it holds does not stand in the log alone.
+    pub was_flushed: bool,
     /// Internal ids.
     pub tracker: Box<dyn Tracker>,
     /// Payloads by row.
@@ -62,6 +66,16 @@ impl SegmentFiles {
     /// True if the segment was finished.
     pub fn is_whole(&self) -> bool {
         self.files.get("version.info").is_some()
+    }
+
+    /// True if there is a RocksDB, whatever is in it.
+    pub fn has_rocksdb(&self) -> bool {
+        self.files.get("CURRENT").is_some() || self.backup.as_ref().is_some_and(|backup| !backup.is_empty())
+    }
+
+    /// True if there is the id tracker of appendable segments since 1.14.
+    pub fn has_mutable_tracker(&self) -> bool {
+        self.files.get("mutable_id_tracker.mappings").is_some()
     }
 
     /// Reads `segment.json`.
@@ -89,9 +103,11 @@ impl SegmentFiles {
     fn open_stores(&self, config: &SegmentConfig, columns: &Columns, limits: &Limits) -> Result<Segment> {
         let mut rocks = Rocks::new(self, limits);
         let tracker = self.open_tracker(&mut rocks)?;
+        let lacks_tracker = self.has_no_tracker(&mut rocks)? && self.has_values()?;
         let payloads = self.open_payloads(config, &mut rocks, limits)?;
         let vectors = columns.iter().map(|column| self.open_vectors(column, config, &mut rocks, limits));
-        Ok(Segment { tracker, payloads, vectors: vectors.collect::<Result<_>>()? })
+        let was_flushed = config.version.is_some();
+        Ok(Segment { lacks_tracker, was_flushed, tracker, payloads, vectors: vectors.collect::<Result<_>>()? })
     }
 
     fn open_tracker(&self, rocks: &mut Rocks<'_>) -> Result<Box<dyn Tracker>> {
@@ -108,6 +124,29 @@ impl SegmentFiles {
             Some(rocks) => rocks.tracker(),
             None => Ok(Box::new(NoPoints)),
         }
+    }
+
+    fn has_no_tracker(&self, rocks: &mut Rocks<'_>) -> Result<bool> {
+        let is_flat =
+            ["mutable_id_tracker.mappings", "id_tracker.mappings"].iter().any(|name| self.files.get(name).is_some());
+        Ok(!is_flat && rocks.get()?.is_none())
+    }
+
+    /// True if a payload or a vector was ever stored in flat files.
+    fn has_values(&self) -> Result<bool> {
+        let is_counter = |name: &str| {
+            name == "payload_storage/tracker.dat"
+                || (name.starts_with("vector_storage") && name.ends_with("vectors/status.dat"))
+        };
+        for (name, blob) in self.files.iter() {
+            if is_counter(name) && blob.open()?.range_to_vec(0, blob.len().min(4), 4)?.iter().any(|byte| *byte != 0) {
+                return Ok(true);
+            }
+            if name.ends_with("matrix.dat") && blob.len() > 4 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn open_payloads(&self, config: &SegmentConfig, rocks: &mut Rocks<'_>, limits: &Limits) -> Result<Box<dyn Store>> {
@@ -181,7 +220,7 @@ impl<'a> Rocks<'a> {
     fn get(&mut self) -> Result<Option<&RocksSegment>> {
         if self.opened.is_none() {
             let SegmentFiles { name, files, backup } = self.segment;
-            let is_there = files.get("CURRENT").is_some() || backup.as_ref().is_some_and(|backup| !backup.is_empty());
+            let is_there = self.segment.has_rocksdb();
             let found = if is_there { rocks::open(name, files, backup.as_ref(), self.limits)? } else { None };
             self.opened = Some(found);
         }

@@ -13,7 +13,7 @@
 //! clear_payload {points}    clear_payload_by_filter: filter
 //! create_index, delete_index, create_vector_name, delete_vector_name
 //! ```
-//! An id is an unsigned integer or 16 bytes; a vector is an array of numbers, an array of arrays, or a map from names
+//! An id is an unsigned integer, 16 bytes or, in some lists, the text of a UUID; a vector is an array of numbers, an array of arrays, or a map from names
 //! to arrays, arrays of arrays or `{indices, values}`. Where both are given, a list of points goes before a filter.
 //!
 //! Errors: an operation of another name (not recognised), bytes that are no such map (damaged), each naming file,
@@ -23,6 +23,7 @@
 use minicbor::Decoder;
 use minicbor::data::Type;
 use tranship_connector::{Error, Result};
+use uuid::Uuid;
 
 use super::files::Entry;
 use super::filter::Filter;
@@ -453,6 +454,10 @@ fn id(decoder: &mut Decoder<'_>) -> Decoded<PointId> {
         Type::Bytes => match decoder.bytes()?.try_into() {
             Ok(uuid) => Ok(PointId::Uuid(uuid)),
             Err(_) => Err(wrong("a UUID that is not 16 bytes long", decoder)),
+        },
+        Type::String => match Uuid::parse_str(decoder.str()?) {
+            Ok(uuid) => Ok(PointId::Uuid(uuid.into_bytes())),
+            Err(_) => Err(wrong("an id whose text is no UUID", decoder)),
         },
         _ => decoder.u64().map(PointId::Number),
     }
