@@ -2,7 +2,8 @@
 //!
 //! A split is a range of rows of one segment; their number depends on the collection and on the target size of a
 //! split, never on memory. Invariant: deletes hit rows that are strictly older; of rows with one key in one namespace
-//! the newest lives, unless `-o duplicates=keep-all`.
+//! the newest lives, unless `-o duplicates=keep-all`. Milvus itself does not promise which one it answers: 2.3.5 answers
+//! the newest of several segments, but the oldest within one.
 //!
 //! Errors: those of logs and footers, which are all read before the first record; usage for fields without names.
 
@@ -150,6 +151,12 @@ impl Source for MilvusSource {
             notes.push(format!("the logs hold {rows} rows, the backup states {stated}"));
         }
         let live = self.live_rows(&segments, &roles, context)?;
+        if live.superseded > 0 {
+            notes.push(format!(
+                "{} rows are older rows, or further copies, of keys that live; -o duplicates=keep-all keeps them",
+                live.superseded
+            ));
+        }
         let logs = collection.segments.iter().flat_map(|segment| segment.groups.values().flatten());
         let stored: u64 = logs.map(Blob::len).sum();
         let row_bytes = (stored / rows.max(1)).max(self.schema.dense_row_bytes() as u64).max(1);

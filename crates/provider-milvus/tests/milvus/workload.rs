@@ -90,8 +90,8 @@ fn same(record: &Record, row: &Value, key: &str, vector: &str) -> bool {
 fn partitions_upserts_and_deletes_come_out_as_milvus_answers() {
     let workload = Workload::new();
     let (outcome, different) = workload.compare("parts", "id", "emb", 2503);
-    // Of 26 keys that have two living rows Milvus answered the newest 24 times; twice, where both rows are of one
-    // millisecond and one segment, the older.
+    // Of 26 keys that have two living rows Milvus answered the newest 24 times, where they lie in two segments; where
+    // both lie in one segment it answers the older.
     let ids: Vec<&str> = different.iter().map(|(_, id)| id.as_str()).collect();
     assert_eq!(ids, ["122", "138"]);
     let (all, truth) = (workload.read("parts", "keep-all"), workload.truth("parts", "id"));
