@@ -4,3 +4,4 @@
 //! it allocates, and names the byte at which an input stops making sense.
 
 pub mod pickle;
+pub mod protobuf;
