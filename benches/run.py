@@ -1,6 +1,6 @@
 """Measures tranship beside its peers on seeded data; `cargo xtask bench` prepares what it needs and calls it.
 
-usage: python run.py --tranship BINARY --work DIR [NAME] [--rows N] [--dim D] [--rounds R] [--write]
+usage: python run.py --tranship BINARY --native PYTHON --work DIR [NAME] [--rows N] [--dim D] [--rounds R] [--write]
 
 Each round runs every contender once, in an order that turns by one per round, on a source that is in the page cache; outputs go to the
 disk of DIR. Wall time, CPU time and peak resident memory are those of the child process (`wait4`); the tables show medians. Before any figure is
@@ -40,6 +40,8 @@ class Contender:
     name: str
     command: list
     output: str
+    # False for the floor, which writes vectors of its own.
+    checked: bool = True
     runs: list = field(default_factory=list)
     output_mb: float = 0.0
 
@@ -60,6 +62,11 @@ class Bench:
 
 def python(script, *arguments):
     return [sys.executable, os.path.join(HERE, script), *map(str, arguments)]
+
+
+def native(options, script, *arguments):
+    """Runs in the environment of the vendors' libraries, whose pins collide with those of the other peers."""
+    return [options.native, os.path.join(HERE, script), *map(str, arguments)]
 
 
 def run_quietly(command):
@@ -128,7 +135,51 @@ def chroma_archive(options):
     return Bench("chroma-archive", "Chroma directory -> archive", rows, dim, source, facts, contenders)
 
 
-BENCHES = {"jsonl-archive": jsonl_archive, "archive-jsonl": archive_jsonl, "chroma-archive": chroma_archive}
+def native_archive(options, name, title, source, locator, peer, flags=(), peer_arguments=()):
+    """One native dump -> archive: tranship, the vendor's own library, and the floor of copying as many vectors into Parquet."""
+    rows, dim = options.rows or 200_000, options.dim or 768
+    source = os.path.join(options.work, f"{rows}x{dim}.{source}")
+    facts = make_once(source, native(options, f"data_{name}.py", source, "--rows", rows, "--dim", dim))
+    # An engine may write into what it opens: the peer gets a copy.
+    copy = f"{source}.copy"
+    remove(copy)
+    (shutil.copytree if os.path.isdir(source) else shutil.copy)(source, copy)
+    out = os.path.join(options.work, "out")
+    command = tranship(options, f"{locator}:{source}", f"archive:{out}.tranship") + list(flags)
+    engine = native(options, f"peers/{name}_archive.py", copy, f"{out}.{name}.parquet", *[a.format(dim=dim) for a in peer_arguments])
+    floor = native(options, "peers/copy_vectors.py", rows, dim, f"{out}.copy.parquet")
+    contenders = [
+        Contender("tranship", command, f"{out}.tranship"),
+        Contender(peer, engine, f"{out}.{name}.parquet"),
+        Contender("floor: pyarrow, vectors from memory", floor, f"{out}.copy.parquet", checked=False),
+    ]
+    return Bench(f"{name}-archive", title, rows, dim, source, facts, contenders)
+
+
+def qdrant_archive(options):
+    return native_archive(options, "qdrant", "Qdrant shard -> archive", "qdrant", "qdrant", "qdrant-edge-py + pyarrow")
+
+
+def milvus_archive(options):
+    return native_archive(options, "milvus", "milvus-lite directory -> archive", "milvus.db", "milvus", "pymilvus + pyarrow")
+
+
+def postgres_archive(options):
+    columns = "columns=id:int8,embedding:vector,metadata:jsonb,document:text"
+    flags = ["-o", columns, "-o", "metadata=metadata", "--document-column", "document"]
+    peer = "PostgreSQL + psycopg + pyarrow"
+    return native_archive(
+        options, "postgres", "COPY BINARY -> archive", "copy.bin", "pgvector", peer, flags, ["{dim}"])
+
+
+BENCHES = {
+    "jsonl-archive": jsonl_archive,
+    "archive-jsonl": archive_jsonl,
+    "chroma-archive": chroma_archive,
+    "qdrant-archive": qdrant_archive,
+    "milvus-archive": milvus_archive,
+    "postgres-archive": postgres_archive,
+}
 
 
 def files_under(path):
@@ -185,7 +236,8 @@ def run_bench(bench, rounds):
             last = contender.runs[-1]
             print(f"{bench.name} round {turn + 1}: {contender.name} {last.wall_s:.2f} s", file=sys.stderr)
             if turn + 1 == rounds:
-                check(bench, contender)
+                if contender.checked:
+                    check(bench, contender)
                 contender.output_mb = size_mb(contender.output)
                 remove(contender.output)
     remove(f"{bench.source}.copy")
@@ -240,6 +292,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("name", nargs="?", choices=sorted(BENCHES))
     arguments.add_argument("--tranship", required=True, help="the release binary")
+    arguments.add_argument("--native", help="Python with the vendors' own libraries")
     arguments.add_argument("--work", required=True, help="directory for data and outputs")
     arguments.add_argument("--rows", type=int)
     arguments.add_argument("--dim", type=int)

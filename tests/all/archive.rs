@@ -1,5 +1,6 @@
 //! Archives in the hands of software that is not ours.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
@@ -23,17 +24,27 @@ const READERS: [(&str, &str); 4] =
 fn every_reader_sees_the_same_numbers_null_vectors_included() {
     let dir = tempfile::tempdir().unwrap();
     let generated = dir.path().join("generated.tranship");
-    let generator = Generator { rows: 2_000, dim: 24, namespaced: true, ..Generator::default() };
+    let generator =
+        Generator { rows: 2_000, dim: 24, namespaced: true, narrow: true, bits: true, ..Generator::default() };
     let source = MemorySource::new(generator.schema(), generator.batches(), 4);
     let report = transfer::write(&source, &locator("archive", &generated), transfer::engine(2, 512 << 20), 0).unwrap();
-    for (archive, records, nulls) in
-        [(wordnet_archive(dir.path()), 1_480, 0), (generated, 2_000, report.null_vectors.values().sum::<u64>())]
-    {
+    let family = |name: &str| match name {
+        "" => "vector".to_owned(),
+        "flags" => "bits.flags".to_owned(),
+        name => format!("vector.{name}"),
+    };
+    let generated_nulls = report.null_vectors.iter().map(|(name, nulls)| (family(name), *nulls)).collect();
+    let wordnet_nulls = [("vector".to_owned(), 0)].into();
+    let archives: [(_, u64, BTreeMap<String, u64>); 2] =
+        [(wordnet_archive(dir.path()), 1_480, wordnet_nulls), (generated, 2_000, generated_nulls)];
+    for (archive, records, nulls) in archives {
         let seen: Vec<Value> =
             READERS.iter().map(|(environment, reader)| numbers(&archive, environment, reader)).collect();
         assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
         assert_eq!(seen[0]["rows"], records);
-        assert_eq!(seen[0]["vectors"]["vector"]["nulls"], nulls);
+        let vectors = seen[0]["vectors"].as_object().unwrap();
+        let found = vectors.iter().map(|(name, numbers)| (name.clone(), numbers["nulls"].as_u64().unwrap())).collect();
+        assert_eq!(nulls, found);
     }
 }
 
@@ -55,7 +66,16 @@ fn bagit_finds_the_bag_valid_and_a_damaged_one_not() {
 fn fingerprint_agrees_with_the_python_implementation() {
     let dir = tempfile::tempdir().unwrap();
     let generated = dir.path().join("generated.tranship");
-    let generator = Generator { rows: 800, mixed_ids: true, namespaced: true, ..Generator::default() };
+    let generator = Generator {
+        rows: 800,
+        mixed_ids: true,
+        namespaced: true,
+        all_vectors: true,
+        narrow: true,
+        bits: true,
+        empty_multi: true,
+        ..Generator::default()
+    };
     let source = MemorySource::new(generator.schema(), generator.batches(), 4);
     transfer::write(&source, &locator("archive", &generated), transfer::engine(2, 512 << 20), 0).unwrap();
     for archive in [wordnet_archive(dir.path()), generated] {
@@ -75,4 +95,21 @@ fn verify_reaches_each_level_and_says_what_it_leaves_open() {
         let ran = Tranship::run(["verify", archive.to_str().unwrap(), "--level", level]).expect(0);
         assert!(ran.stdout.contains(&format!("WHOLE at level {level}")) && ran.stdout.contains(open), "{}", ran.stdout);
     }
+}
+
+#[test]
+fn recall_is_measured_for_narrow_elements_and_refused_by_name_for_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let generator = Generator { rows: 400, dim: 16, narrow: true, bits: true, ..Generator::default() };
+    let source = MemorySource::new(generator.schema(), generator.batches(), 2);
+    let (a, b) = (locator("archive", &dir.path().join("a")), locator("parquet", &dir.path().join("b")));
+    for target in [&a, &b] {
+        transfer::write(&source, target, transfer::engine(2, 512 << 20), 0).unwrap();
+    }
+    for name in ["half", "unit", "brain", "byte", "signed"] {
+        let report = Tranship::run(["recall", &a, &b, "--vector", name, "--queries", "50", "--json"]).expect(0).json();
+        assert_eq!(report["passes"], true, "{name}");
+    }
+    let refused = Tranship::run(["recall", &a, &b, "--vector", "flags"]).expect(2);
+    assert!(refused.stderr.contains("bit vector"), "{}", refused.stderr);
 }

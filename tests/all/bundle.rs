@@ -17,6 +17,10 @@ fn load(archive: &Path, dir: &Path) -> (PathBuf, PathBuf) {
     (bundle, scrolled)
 }
 
+fn five() -> String {
+    locator("chroma", &fixtures::five_collections())
+}
+
 fn mapping(bundle: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(bundle.join("mapping.json")).unwrap()).unwrap()
 }
@@ -48,9 +52,9 @@ fn generated(metric: Metric, dir: &Path) -> PathBuf {
 fn l2_and_dot_collections_come_back_from_the_engine_with_the_sources_own_fingerprint() {
     let dir = tempfile::tempdir().unwrap();
     let chroma = dir.path().join("l2_32.tranship");
-    convert("chroma:fixtures/chroma-1.5.9", &locator("archive", &chroma), &["--collection", "l2_32"]);
+    convert(&five(), &locator("archive", &chroma), &["--collection", "l2_32"]);
     let ip = dir.path().join("ip.tranship");
-    convert("chroma:fixtures/chroma-1.5.9", &locator("archive", &ip), &["--collection", "ip_16_bigsync"]);
+    convert(&five(), &locator("archive", &ip), &["--collection", "ip_16_bigsync"]);
     let (l2, dot) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for archive in [chroma, ip, generated(Metric::L2, l2.path()), generated(Metric::Dot, dot.path())] {
         let work = tempfile::tempdir().unwrap();
@@ -72,7 +76,7 @@ fn l2_and_dot_collections_come_back_from_the_engine_with_the_sources_own_fingerp
 fn cosine_collections_come_back_with_the_expected_fingerprint_within_the_stated_tolerance() {
     let dir = tempfile::tempdir().unwrap();
     let archive = dir.path().join("cos64.tranship");
-    convert("chroma:fixtures/chroma-1.5.9", &locator("archive", &archive), &["--collection", "cos64"]);
+    convert(&five(), &locator("archive", &archive), &["--collection", "cos64"]);
     let (bundle, scrolled) = load(&archive, dir.path());
     let report = proof(&archive, &bundle, &scrolled);
     let (expected, found) = (&mapping(&bundle)["expected_fingerprint"], &report["b"]);
@@ -85,10 +89,37 @@ fn cosine_collections_come_back_with_the_expected_fingerprint_within_the_stated_
 }
 
 #[test]
+fn narrow_elements_are_stored_by_the_engine_as_such_or_as_f32_with_the_same_values() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("narrow.tranship");
+    let generator = Generator { rows: 1_000, narrow: true, dim: 40, ..Generator::default() };
+    let source = MemorySource::new(generator.schema(), generator.batches(), 4);
+    transfer::write(&source, &locator("archive", &archive), transfer::engine(2, 512 << 20), 0).unwrap();
+    let (bundle, scrolled) = load(&archive, dir.path());
+    let schema: Value = serde_json::from_slice(&std::fs::read(bundle.join("schema.json")).unwrap()).unwrap();
+    let stored = [("half", "float16"), ("unit", "float16"), ("byte", "uint8")];
+    for (name, params) in schema["vectors"].as_object().unwrap() {
+        let datatype = stored.iter().find(|(stored, _)| stored == name).map(|(_, datatype)| *datatype);
+        assert_eq!(params["datatype"].as_str(), datatype, "{name}");
+    }
+    let report = proof(&archive, &bundle, &scrolled);
+    let mapping = mapping(&bundle);
+    let (expected, found) = (&mapping["expected_fingerprint"], &report["b"]);
+    for exact in ["vector", "vector.byte", "vector.half", "vector.signed", "id", "document", "metadata"] {
+        assert_eq!(found["components"][exact], expected["components"][exact], "{exact}");
+    }
+    let tolerances: Vec<(&String, f64)> =
+        mapping["tolerance"].as_object().unwrap().iter().map(|(name, t)| (name, t.as_f64().unwrap())).collect();
+    assert!(matches!(tolerances[..], [(_, brain), (_, unit)] if brain < 2e-6 && unit > 1e-3), "{tolerances:?}");
+    let largest = report["largest_tolerated"].as_f64().unwrap();
+    assert!(largest < 1e-3, "the engine's rounding is {largest}");
+}
+
+#[test]
 fn a_vector_that_was_swapped_inside_the_target_is_found_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let archive = dir.path().join("cos64.tranship");
-    convert("chroma:fixtures/chroma-1.5.9", &locator("archive", &archive), &["--collection", "cos64"]);
+    convert(&five(), &locator("archive", &archive), &["--collection", "cos64"]);
     let (bundle, scrolled) = load(&archive, dir.path());
     let mut records = fixtures::jsonl(&scrolled);
     let (a, b) = (records[5]["vector"].clone(), records[6]["vector"].clone());

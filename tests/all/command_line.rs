@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use tranship_testkit::Tranship;
+use tranship_testkit::{Tranship, fixtures};
 
 use crate::support::locator;
 
@@ -106,7 +106,7 @@ fn a_reader_that_goes_away_is_no_failure() {
             "\"$0\" convert chroma:fixtures/chroma-wordnet jsonl:- | head -c 1000 >/dev/null; exit ${PIPESTATUS[0]}",
         ])
         .arg(Tranship::path())
-        .current_dir(tranship_testkit::fixtures::root())
+        .current_dir(fixtures::root())
         .env("TRANSHIP_PROGRESS", "none")
         .output()
         .unwrap();
@@ -132,9 +132,12 @@ fn what_nobody_recognises_or_is_not_there_has_its_own_exit_code_and_hint() {
     assert!(unknown.stderr.contains("no connector `chromma`"), "{}", unknown.stderr);
     Tranship::run(["inspect"]).expect(2);
     Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", "no-provider"]).expect(2);
-    let several =
-        Tranship::run(["convert", "chroma:fixtures/chroma-1.5.9", &locator("archive", &dir.path().join("x"))])
-            .expect(2);
+    let several = Tranship::run([
+        "convert",
+        &locator("chroma", &fixtures::five_collections()),
+        &locator("archive", &dir.path().join("x")),
+    ])
+    .expect(2);
     assert!(several.stderr.contains("cos64") && several.stderr.contains("--collection"), "{}", several.stderr);
     let old = dir.path().join("old");
     std::fs::create_dir(&old).unwrap();
@@ -147,11 +150,29 @@ fn what_nobody_recognises_or_is_not_there_has_its_own_exit_code_and_hint() {
 #[test]
 fn the_support_matrix_in_the_docs_is_the_one_of_this_build() {
     let ran = Tranship::run(["connectors", "--markdown"]).expect(0);
-    let docs = std::fs::read_to_string(tranship_testkit::fixtures::root().join("docs/providers.md")).unwrap();
+    let docs = std::fs::read_to_string(fixtures::root().join("docs/providers.md")).unwrap();
     assert!(
         docs.contains(&ran.stdout),
         "docs/providers.md is stale: paste the output of `tranship connectors --markdown`"
     );
+}
+
+#[test]
+fn each_of_two_sources_has_its_own_connector_options() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("a.jsonl");
+    std::fs::write(&lines, "{\"id\":\"a\",\"vector\":[1,2]}\n").unwrap();
+    let lines = locator("jsonl", &lines);
+    for flag in ["-o", "--option-b"] {
+        let ran = Tranship::run(["verify", &lines, &lines, flag, "colour=blue"]).expect(2);
+        assert!(ran.stderr.contains("no option `colour`"), "{}", ran.stderr);
+    }
+    Tranship::run(["verify", &lines, "--option-b", "colour=blue"]).expect(2);
+    let matrix = Tranship::run(["connectors", "--json"]).expect(0).json();
+    for row in matrix.as_array().unwrap() {
+        assert!(!row["covers"].as_array().unwrap().is_empty(), "{} does not say what it covers", row["name"]);
+        assert!(row["options"].is_array());
+    }
 }
 
 #[test]
@@ -196,7 +217,7 @@ fn a_migration_writes_only_where_it_was_told_and_talks_to_nobody() {
         .args(["migrate", "chroma:fixtures/chroma-wordnet", &locator("qdrant", &dir.path().join("demo"))])
         .env("TRANSHIP_PROGRESS", "none")
         .env("TMPDIR", &scratch)
-        .current_dir(tranship_testkit::fixtures::root())
+        .current_dir(fixtures::root())
         .status()
         .expect("strace is installed");
     assert!(status.success());

@@ -1,7 +1,8 @@
 //! Every connector that reads and writes, against the same demands.
 
 use crate::transfer::{engine, read, tree, write};
-use tranship_connector::{ErrorKind, Locator};
+use tranship_collection::Element;
+use tranship_connector::{ErrorKind, Locator, OpenOptions};
 use tranship_storage::Limits;
 use tranship_testkit::{Generator, MemorySource};
 use tranship_toolkit::{open, providers};
@@ -20,7 +21,11 @@ fn collections() -> Vec<(&'static str, Generator)> {
         ("mixed ids", Generator { mixed_ids: true, ..plain.clone() }),
         ("namespaces", Generator { namespaced: true, ..plain.clone() }),
         ("all vectors", Generator { all_vectors: true, dim: 3, ..plain.clone() }),
-        ("everything", Generator { mixed_ids: true, namespaced: true, all_vectors: true, seed: 7, ..plain.clone() }),
+        ("narrow elements", Generator { narrow: true, dim: 5, ..plain.clone() }),
+        (
+            "everything",
+            Generator { mixed_ids: true, namespaced: true, all_vectors: true, narrow: true, seed: 7, ..plain.clone() },
+        ),
         ("one record", Generator { rows: 1, ..plain }),
     ]
 }
@@ -42,8 +47,9 @@ fn what_is_written_reads_back_with_the_same_fingerprint() {
 }
 
 #[test]
-fn multivectors_without_rows_survive_in_our_own_formats() {
-    let generator = Generator { all_vectors: true, empty_multi: true, ..Generator::default() };
+fn bits_and_multivectors_without_rows_survive_in_our_own_formats() {
+    let generator =
+        Generator { all_vectors: true, narrow: true, bits: true, empty_multi: true, ..Generator::default() };
     for name in ["archive", "jsonl", "parquet"] {
         let dir = tempfile::tempdir().unwrap();
         let target = format!("{name}:{}", dir.path().join("out").display());
@@ -54,9 +60,31 @@ fn multivectors_without_rows_survive_in_our_own_formats() {
 }
 
 #[test]
+fn element_types_survive_in_parquet_and_become_f32_in_json_lines_with_the_same_values() {
+    let generator = Generator { narrow: true, bits: true, ..Generator::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str, number: u8| format!("{name}:{}", dir.path().join(format!("{name}-{number}")).display());
+    let source = MemorySource::new(generator.schema(), generator.batches(), 2);
+    let report = write(&source, &at("archive", 0), engine(2, MEMORY), 0).unwrap();
+    let hops = [("archive", 0, "parquet"), ("parquet", 0, "archive"), ("archive", 1, "jsonl"), ("jsonl", 0, "archive")];
+    let mut elements = Vec::new();
+    for (from, number, to) in hops {
+        let opened = open::source(&at(from, number), &OpenOptions::default()).unwrap();
+        elements.push(opened.source.schema().vectors.iter().map(|v| (v.name.clone(), v.element)).collect::<Vec<_>>());
+        let next = if to == "archive" { elements.len() as u8 / 2 } else { 0 };
+        let copied = write(&*opened.source, &at(to, next), engine(2, MEMORY), 0).unwrap();
+        assert_eq!(copied.fingerprint, report.fingerprint, "{from} to {to}");
+    }
+    let given: Vec<_> = generator.schema().vectors.iter().map(|v| (v.name.clone(), v.element)).collect();
+    assert!(elements[..3].iter().all(|found| *found == given), "{elements:?}");
+    let f32_or_bits = |(name, element): &(String, Element)| *element == Element::F32 || name == "flags";
+    assert!(elements[3].iter().all(f32_or_bits), "{elements:?}");
+}
+
+#[test]
 fn output_bytes_depend_on_nothing_but_the_input() {
     for name in two_way_connectors() {
-        let generator = Generator { rows: 3_000, dim: 32, ..Generator::default() };
+        let generator = Generator { rows: 3_000, dim: 32, narrow: true, ..Generator::default() };
         let source = MemorySource::new(generator.schema(), generator.batches(), 4);
         let runs: Vec<_> = [(1, MEMORY), (2, MEMORY), (7, MEMORY), (7, MEMORY / 3)]
             .into_iter()

@@ -1,7 +1,7 @@
 //! Same input and options, same bytes.
 
 use crate::transfer::tree;
-use tranship_testkit::Tranship;
+use tranship_testkit::{Tranship, fixtures};
 
 use crate::support::locator;
 
@@ -9,8 +9,8 @@ use crate::support::locator;
 fn threads_memory_and_tmpdir_do_not_change_a_byte_of_the_archive() {
     let dir = tempfile::tempdir().unwrap();
     let lines = dir.path().join("in.jsonl");
-    Tranship::run(["convert", "chroma:fixtures/chroma-1.5.9", &locator("jsonl", &lines), "--collection", "cos64"])
-        .expect(0);
+    let five = locator("chroma", &fixtures::five_collections());
+    Tranship::run(["convert", &five, &locator("jsonl", &lines), "--collection", "cos64"]).expect(0);
     for (name, source) in [("wordnet", "chroma:fixtures/chroma-wordnet"), ("lines", &locator("jsonl", &lines))] {
         let mut first = None;
         for (run, (threads, memory)) in

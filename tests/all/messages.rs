@@ -61,6 +61,7 @@ fn messages_about_places_and_options() {
     write(dir, "notes.txt", "nothing");
     write(dir, "good.jsonl", GOOD);
     std::fs::create_dir(dir.join("empty.tranship")).unwrap();
+    fixtures::chroma("1.5.9", dir);
     let mut page = String::new();
     for arguments in [
         "inspect DIR/nowhere",
@@ -74,8 +75,8 @@ fn messages_about_places_and_options() {
         "convert DIR/good.jsonl archive:DIR/empty.tranship",
         "convert DIR/good.jsonl archive:DIR/out.tranship --memory 1MiB",
         "convert DIR/good.jsonl archive:DIR/out.tranship --memory 100MiB",
-        "convert chroma:fixtures/chroma-1.5.9 archive:DIR/out.tranship",
-        "convert chroma:fixtures/chroma-1.5.9 archive:DIR/out.tranship --collection nope",
+        "convert chroma:DIR/chroma-1.5.9 archive:DIR/out.tranship",
+        "convert chroma:DIR/chroma-1.5.9 archive:DIR/out.tranship --collection nope",
         "migrate DIR/good.jsonl archive:DIR/out",
         "migrate jsonl:- qdrant:DIR/out",
         "recall DIR/good.jsonl DIR/good.jsonl",

@@ -1,6 +1,6 @@
 //! The main job as the README shows it.
 
-use tranship_testkit::Tranship;
+use tranship_testkit::{Tranship, fixtures};
 
 use crate::support::locator;
 
@@ -28,9 +28,8 @@ fn the_wordnet_collection_is_ready_to_load() {
 fn all_five_collections_are_ready_to_load_and_an_empty_one_is_no_failure() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("all");
-    let ran =
-        Tranship::run(["migrate", "chroma:fixtures/chroma-1.5.9", &locator("qdrant", &target), "--all", "--json"])
-            .expect(0);
+    let source = locator("chroma", &fixtures::five_collections());
+    let ran = Tranship::run(["migrate", &source, &locator("qdrant", &target), "--all", "--json"]).expect(0);
     let report = ran.json();
     let collections = report["collections"].as_array().unwrap();
     let records: Vec<(&str, u64)> =
@@ -49,9 +48,8 @@ fn a_second_migrate_keeps_what_is_there_and_proves_it_again() {
     Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &target]).expect(0);
     let again = Tranship::run(["migrate", "chroma:fixtures/chroma-wordnet", &target]).expect(0);
     assert!(again.stdout.contains("kept") && again.stdout.contains("proven again"), "{}", again.stdout);
-    for other in
-        [["chroma:fixtures/chroma-1.5.9", "--collection", "tiny"], ["chroma:fixtures/chroma-wordnet", "--as", "other"]]
-    {
+    let five = locator("chroma", &fixtures::five_collections());
+    for other in [[&*five, "--collection", "tiny"], ["chroma:fixtures/chroma-wordnet", "--as", "other"]] {
         let ran = Tranship::run(["migrate", other[0], &target, other[1], other[2]]).expect(20);
         assert!(ran.stderr.contains("another source, or with other options"), "{}", ran.stderr);
     }

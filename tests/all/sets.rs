@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tranship_testkit::{Tranship, fixtures};
+use tranship_testkit::{Generator, MemorySource, Tranship, fixtures};
 
 use crate::support::{convert, locator, wordnet_archive};
+use crate::transfer;
 
 /// The wordnet collection as JSON lines.
 fn lines(dir: &Path) -> Vec<Value> {
@@ -128,6 +129,33 @@ fn one_bit_of_one_float_is_a_difference_unless_tolerance_is_granted() {
     let (a, b) = (locator("archive", &archive), locator("jsonl", &other));
     let report = Tranship::run(["verify", &a, &b, "--tolerance", "1e-6", "--json"]).expect(0).json();
     assert_eq!((&report["tolerated"], &report["by_fingerprint"]), (&json!(1), &json!(false)));
+}
+
+#[test]
+fn one_bit_and_one_narrow_element_are_differences_that_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let generator = Generator { rows: 50, narrow: true, bits: true, ..Generator::default() };
+    let archive = dir.path().join("a.tranship");
+    let source = MemorySource::new(generator.schema(), generator.batches(), 1);
+    transfer::write(&source, &locator("archive", &archive), transfer::engine(1, 512 << 20), 0).unwrap();
+    let file = dir.path().join("a.jsonl");
+    convert(&locator("archive", &archive), &locator("jsonl", &file), &[]);
+    let mut records = fixtures::jsonl(&file);
+    let having = |records: &[Value], name: &str| records.iter().position(|r| !r["vectors"][name].is_null()).unwrap();
+    let (bits, byte) = (having(&records, "flags"), having(&records, "byte"));
+    let signs = text(&records[bits]["vectors"]["flags"]["bits"]);
+    let turned = if &signs[9..10] == "1" { "0" } else { "1" };
+    records[bits]["vectors"]["flags"]["bits"] = json!(format!("{}{turned}{}", &signs[..9], &signs[10..]));
+    let value = records[byte]["vectors"]["byte"][2].as_f64().unwrap();
+    records[byte]["vectors"]["byte"][2] = json!(if value > 9.0 { value - 1.0 } else { value + 1.0 });
+    let other = dir.path().join("b.jsonl");
+    write(&other, &records);
+    let mut expected = [
+        (text(&records[bits]["id"]), "vector.flags[9]".to_owned()),
+        (text(&records[byte]["id"]), "vector.byte[2]".to_owned()),
+    ];
+    expected.sort();
+    assert_eq!(named(&differences(&archive, &other)), expected);
 }
 
 #[test]

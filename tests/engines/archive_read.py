@@ -8,7 +8,7 @@ All parts `data/part-*.parquet` are read one after the other; a part may lack an
  "vectors": {column: {"nulls", "values", "sum", "non_finite"}}}
 
 `id_bytes`, `document_bytes` and `metadata_bytes` are sums of UTF-8 lengths; `namespaces` counts the rows that have one. A key of
-`vectors` is a column's name: `vector` or `vector.<name>`. `nulls` are rows without that vector (also the rows of a part
+`vectors` is a column's name: `vector`, `vector.<name>`, or `bits.<name>`, whose values are bytes. `nulls` are rows without that vector (also the rows of a part
 without the column), `values` counts the elements, `sum` is the exact sum of the finite ones rounded once to f64, so it depends neither on
 the order of rows nor on the reader. Works with pyarrow 15 and newer.
 """
@@ -25,7 +25,7 @@ TEXT_COLUMNS = {"id": "id_bytes", "document": "document_bytes", "metadata": "met
 
 
 def is_vector(name):
-    return name == "vector" or name.startswith("vector.")
+    return name == "vector" or name.startswith(("vector.", "bits."))
 
 
 def is_wanted(name):
@@ -82,7 +82,7 @@ class VectorTotals:
                 self.add_vector(vector)
 
     def add_vector(self, vector):
-        if None in vector:
+        if None in list(vector):
             sys.exit("a vector has a null element")
         finite = [value for value in vector if math.isfinite(value)]
         self.present += 1

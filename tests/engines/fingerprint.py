@@ -1,7 +1,7 @@
 """Recomputes the fingerprint of an archive from its Parquet files, from docs/fingerprint.md alone.
 
 An independent implementation: it shares no code with tranship and reads the parts with pyarrow.
-Usage: fingerprint.py ARCHIVE_DIR OUT.json. Covers dense vectors, documents, metadata, namespaces and both id kinds.
+Usage: fingerprint.py ARCHIVE_DIR OUT.json.
 """
 
 import argparse
@@ -62,24 +62,54 @@ class Sums(dict):
         self[name] = (count + 1, (total + digest) & MASK)
 
 
-def add_part(path, integer_ids, sums):
+def dense(cell, spec):
+    values = cell.values.to_numpy(zero_copy_only=False)
+    if spec["element"] == "bf16":
+        values = (values.astype("<u4") << 16).view("<f4")
+    return b"\x00", len(values), h(values.astype("<f4").tobytes())
+
+
+def sparse(cell, spec):
+    indices = cell["indices"].values.to_numpy(zero_copy_only=False).astype("<u4")
+    values = cell["values"].values.to_numpy(zero_copy_only=False).astype("<f4")
+    return b"\x01", 0, h(indices.tobytes() + le(h(values.tobytes())))
+
+
+def multi(cell, spec):
+    rows = numpy.array(cell.as_py(), dtype="<f4")
+    return b"\x02", spec["dim"], h(rows.tobytes())
+
+
+def bits(cell, spec):
+    return b"\x03", spec["dim"], h(cell.as_py())
+
+
+SHAPES = {"dense": ("vector", dense), "sparse": ("sparse", sparse), "multi": ("multi", multi), "bits": ("bits", bits)}
+
+
+def column_name(spec):
+    family = SHAPES[spec["kind"]][0]
+    return family if family == "vector" and not spec["name"] else f"{family}.{spec['name']}"
+
+
+def add_part(path, schema, sums):
     table = parquet.read_table(path)
     columns = {name: table.column(name) for name in table.column_names}
-    vectors = sorted((name[7:] if name.startswith("vector.") else "", column) for name, column in columns.items()
-                     if name == "vector" or name.startswith("vector."))
+    vectors = sorted((spec for spec in schema["vectors"] if column_name(spec) in columns), key=lambda spec: spec["name"])
     for row in range(table.num_rows):
         def cell(name):
             return columns[name][row].as_py() if name in columns else None
 
         namespace = (cell("namespace") or "").encode()
-        kind = cell("id_kind") if "id_kind" in columns else (0 if integer_ids else 1)
+        kind = cell("id_kind") if "id_kind" in columns else (0 if schema["ids"] == "integer" else 1)
         key = h(b"\x01" + sized(namespace) + bytes([kind]) + cell("id").encode())
         record = b"\x00" + le(key)
-        for name, column in vectors:
-            if not column[row].is_valid:
+        for spec in vectors:
+            vector, name = columns[column_name(spec)][row], spec["name"]
+            if not vector.is_valid:
                 continue
-            values = column[row].values.to_numpy(zero_copy_only=False).astype("<f4")
-            digest = h(b"\x02" + le(key) + sized(name.encode()) + b"\x00" + struct.pack("<I", len(values)) + le(h(values.tobytes())))
+            shape, dim, values = SHAPES[spec["kind"]][1](vector, spec)
+            digest = h(b"\x02" + le(key) + sized(name.encode()) + shape + struct.pack("<I", dim) + le(values))
             sums.add("vector." + name if name else "vector", digest)
             record += le(digest)
         for tag, name, encode in [(b"\x03", "document", str.encode), (b"\x04", "metadata", metadata_bytes)]:
@@ -100,10 +130,10 @@ def main():
     parser.add_argument("out")
     arguments = parser.parse_args()
     with open(os.path.join(arguments.archive, "data", "collection.json"), encoding="utf-8") as file:
-        integer_ids = json.load(file)["ids"] == "integer"
+        schema = json.load(file)
     sums = Sums()
     for path in sorted(glob.glob(os.path.join(arguments.archive, "data", "part-*.parquet"))):
-        add_part(path, integer_ids, sums)
+        add_part(path, schema, sums)
     components = {name: {"count": count, "sum": f"{total:032x}"} for name, (count, total) in sorted(sums.items())}
     message = b"".join(f"{name}\0{c['count']}\0{c['sum']}\n".encode() for name, c in components.items())
     with open(arguments.out, "w", encoding="utf-8") as file:

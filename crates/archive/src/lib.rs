@@ -21,7 +21,7 @@ mod source;
 
 use std::path::Path;
 
-use tranship_connector::{Capabilities, Connector, Score};
+use tranship_connector::{Capabilities, Connector, Coverage, Known, Score};
 
 pub use manifest::{FileEntry, MANIFEST, Manifest, Part};
 pub use open::Archive;
@@ -36,13 +36,24 @@ pub static CONNECTOR: Connector = Connector {
     capabilities: Capabilities {
         reads: "archives of version 1",
         writes: "archives of version 1",
-        vectors: "dense, sparse and multi, bit for bit",
+        vectors: "dense of f32, f16, bf16, i8 and u8, sparse, multi and bits, bit for bit",
         ids: "integers and texts",
         metadata: "any JSON object, verbatim",
         several_collections: false,
         bundles: false,
         proven_with: "bagit-python, DuckDB, polars, pyarrow 15 and newest; the fingerprint by a second implementation",
-        covers: &[],
+        covers: &[
+            Coverage {
+                what: "archives, version 1",
+                known: Known::AgainstEngine,
+                note: "`tests/all/conformance.rs`; the parts read by DuckDB, polars and pyarrow in `tests/all/archive.rs`",
+            },
+            Coverage {
+                what: "archives of later versions",
+                known: Known::Refused,
+                note: "read them with their own tranship",
+            },
+        ],
     },
     options: &[],
     probe,

@@ -90,7 +90,7 @@ pub struct SourceArgs {
     /// Read what a dump holds only approximately: quantised vectors, doubles that no f32 holds
     #[arg(long)]
     pub allow_lossy: bool,
-    /// Option of the source's connector; `tranship connectors` lists them
+    /// Option of the source's connector (of A, where there are two); `tranship connectors` lists them
     #[arg(short = 'o', long = "option", value_name = "KEY=VALUE", value_parser = key_value)]
     pub options: Vec<(String, String)>,
     /// Digest whole input files for their identity, not only their edges
@@ -99,6 +99,21 @@ pub struct SourceArgs {
     /// Longest line of JSONL
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = line_size)]
     pub max_line: u64,
+}
+
+/// The second of two sources.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Second source")]
+pub struct SecondArgs {
+    /// Which collection of B, where B holds several
+    #[arg(long, value_name = "NAME")]
+    pub collection_b: Option<String>,
+    /// Option of the connector of B
+    #[arg(long = "option-b", value_name = "KEY=VALUE", value_parser = key_value, requires = "b")]
+    pub options_b: Vec<(String, String)>,
+    /// mapping.json of the bundle that B came through
+    #[arg(long, value_name = "FILE", requires = "b")]
+    pub mapping: Option<PathBuf>,
 }
 
 /// How a target is created.
@@ -203,12 +218,8 @@ pub struct Verify {
     pub a: String,
     /// Second source
     pub b: Option<String>,
-    /// Which collection of B, where B holds several
-    #[arg(long, value_name = "NAME")]
-    pub collection_b: Option<String>,
-    /// mapping.json of the bundle that B came through
-    #[arg(long, value_name = "FILE", requires = "b")]
-    pub mapping: Option<PathBuf>,
+    #[command(flatten)]
+    pub second: SecondArgs,
     /// Largest difference of a vector's elements, relative to its largest
     #[arg(long, value_name = "X", requires = "b")]
     pub tolerance: Option<f32>,
@@ -244,12 +255,8 @@ pub struct Recall {
     pub a: String,
     /// The target
     pub b: String,
-    /// Which collection of B, where B holds several
-    #[arg(long, value_name = "NAME")]
-    pub collection_b: Option<String>,
-    /// mapping.json of the bundle that B came through
-    #[arg(long, value_name = "FILE")]
-    pub mapping: Option<PathBuf>,
+    #[command(flatten)]
+    pub second: SecondArgs,
     /// Which vector [default: the unnamed one, else the first]
     #[arg(long, value_name = "NAME")]
     pub vector: Option<String>,

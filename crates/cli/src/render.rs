@@ -156,6 +156,7 @@ pub fn inspected(report: &InspectReport) -> String {
             line!(text, "  {name:<10} {dim}, {metric}, {index}");
         }
         info.producer.iter().for_each(|producer| line!(text, "  producer   {producer}"));
+        info.notes.iter().for_each(|note| line!(text, "  note       {note}"));
         if let Some(full) = &collection.full {
             let ledger = full.ledger;
             if let (Some(raw), Some(live)) = (ledger.raw, ledger.live) {
@@ -163,7 +164,8 @@ pub fn inspected(report: &InspectReport) -> String {
                 line!(text, "  rows       {raw} raw = {live} live + {deleted} deleted + {superseded} superseded");
             }
             line!(text, "  digest     {}", full.fingerprint.digest);
-            full.notes.iter().for_each(|note| line!(text, "  note       {note}"));
+            let unsaid = |note: &&String| !info.notes.contains(note);
+            full.notes.iter().filter(unsaid).for_each(|note| line!(text, "  note       {note}"));
         }
     }
     text
@@ -319,6 +321,11 @@ pub fn connectors(rows: &[ConnectorRow]) -> String {
             .iter()
             .filter(|(_, value)| !value.is_empty())
             .for_each(|(name, value)| line!(text, "  {name:<9} {value}"));
+        for covered in c.covers {
+            let note = if covered.note.is_empty() { String::new() } else { format!("; {}", covered.note) };
+            line!(text, "  covers    {}: {}{note}", covered.what, covered.known.words());
+        }
+        row.options.iter().for_each(|option| line!(text, "  -o {}=  {}", option.key, option.about));
     }
     text
 }

@@ -17,7 +17,7 @@ use tranship_toolkit::{Settings, connectors, open};
 use tranship_verify::Level;
 use tranship_verify::archive::Subset;
 
-use crate::args::{self, Cli, Common, LevelArg, MetricArg, SourceArgs, TargetArgs, ToleranceArgs, Verb};
+use crate::args::{self, Cli, Common, LevelArg, MetricArg, SecondArgs, SourceArgs, TargetArgs, ToleranceArgs, Verb};
 use crate::progress::Shown;
 use crate::render;
 
@@ -80,6 +80,12 @@ fn open_options(args: &SourceArgs) -> OpenOptions {
         hash_source: args.hash_source,
         limits: Limits { max_line_bytes: args.max_line as usize, ..Limits::default() },
     }
+}
+
+/// B is opened like A, but for what names one of its own collections or options.
+fn open_second(args: &SecondArgs, open_a: &OpenOptions) -> OpenOptions {
+    let options = args.options_b.iter().cloned().collect();
+    OpenOptions { collection: args.collection_b.clone(), options, ..open_a.clone() }
 }
 
 fn metric(arg: MetricArg) -> Metric {
@@ -246,11 +252,11 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
     let (part, of) = args.subset.unwrap_or((0, 1));
     let open_a = open_options(&args.from);
     let options = VerifyOptions {
-        open_b: OpenOptions { collection: args.collection_b, options: Default::default(), ..open_a.clone() },
+        open_b: open_second(&args.second, &open_a),
         a: args.a,
         b: args.b,
         open_a,
-        mapping: args.mapping,
+        mapping: args.second.mapping,
         tolerance: args.tolerance,
         level: if of > 1 { level.min(Level::L1) } else { level },
         subset: Subset { part, of },
@@ -268,11 +274,11 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
 fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result<bool> {
     let open_a = open_options(&args.from);
     let options = RecallOptions {
-        open_b: OpenOptions { collection: args.collection_b, options: Default::default(), ..open_a.clone() },
+        open_b: open_second(&args.second, &open_a),
         a: args.a,
         b: args.b,
         open_a,
-        mapping: args.mapping,
+        mapping: args.second.mapping,
         vector: args.vector,
         k: args.k,
         queries: args.queries,

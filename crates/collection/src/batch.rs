@@ -412,6 +412,9 @@ impl VectorColumn {
     fn close_row(&mut self, rows: usize) {
         let fresh = self.values.len() - self.kept_values(rows);
         let present = fresh > 0 || self.touched;
+        if self.kind == VectorKind::Bits && fresh > 0 {
+            self.clear_bits_beyond_dim();
+        }
         match self.kind {
             VectorKind::Dense | VectorKind::Bits => self.values.resize((rows + 1) * self.width()),
             VectorKind::Sparse => self.ends.push(self.indices.len() as i32),
@@ -419,6 +422,16 @@ impl VectorColumn {
         }
         self.present.push(present);
         self.touched = false;
+    }
+
+    /// What a source leaves in the last byte's unused bits is no part of the vector.
+    fn clear_bits_beyond_dim(&mut self) {
+        let unused = 8 * self.width() - self.dim;
+        if let Values::U8(bytes) = &mut self.values
+            && let Some(last) = bytes.last_mut()
+        {
+            *last &= u8::MAX << unused;
+        }
     }
 
     fn rollback(&mut self, rows: usize) {
@@ -558,7 +571,7 @@ mod tests {
         let mut builder = BatchBuilder::new(schema.clone()).unwrap();
         let row = RowText { namespace: None, ..row("a") };
         for (column, bytes) in
-            [&[0, 0x3c, 0, 0xc0][..], &[0x80, 0x3f], &[1, 0xff, 0x80], &[200], &[0xa5, 0x40]].into_iter().enumerate()
+            [&[0, 0x3c, 0, 0xc0][..], &[0x80, 0x3f], &[1, 0xff, 0x80], &[200], &[0xa5, 0x7f]].into_iter().enumerate()
         {
             builder.push_bytes(column, bytes);
         }

@@ -29,6 +29,18 @@ impl Element {
             Element::I8 | Element::U8 => 1,
         }
     }
+
+    /// The value of this type that is nearest to `value`, ties to even; what lies beyond an integer type's range
+    /// becomes its end.
+    pub fn nearest(self, value: f32) -> f32 {
+        match self {
+            Element::F32 => value,
+            Element::F16 => half::f16::from_f32(value).to_f32(),
+            Element::BF16 => half::bf16::from_f32(value).to_f32(),
+            Element::I8 => f32::from(value.round_ties_even() as i8),
+            Element::U8 => f32::from(value.round_ties_even() as u8),
+        }
+    }
 }
 
 /// The shape of one vector column.

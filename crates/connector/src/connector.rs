@@ -145,6 +145,18 @@ pub struct CollectionInfo {
     pub notes: Vec<String>,
 }
 
+impl Known {
+    /// The words for it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Known::AgainstEngine => "against the engine",
+            Known::StoredDump => "stored dump",
+            Known::SheetOnly => "description only",
+            Known::Refused => "refused",
+        }
+    }
+}
+
 impl OpenOptions {
     /// The option `key` of the connector.
     pub fn option(&self, key: &str) -> Option<&str> {

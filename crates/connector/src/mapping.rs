@@ -17,7 +17,9 @@ use tranship_collection::batch::RowText;
 use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_collection::json::{self, Entries};
 use tranship_collection::schema::{IdKind, IdKinds};
-use tranship_collection::{BatchBuilder, BatchView, CollectionSchema, Fault, VectorValue};
+use tranship_collection::{
+    BatchBuilder, BatchView, CollectionSchema, Element, Fault, VectorKind, VectorSpec, VectorValue,
+};
 
 use crate::loss::Loss;
 
@@ -41,6 +43,9 @@ pub struct Mapping {
     pub exact_key: Option<String>,
     /// Vectors that the target brings to unit length.
     pub normalised: Vec<String>,
+    /// Element types of the vectors that the target stores in another type than `f32`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub elements: BTreeMap<String, Element>,
     /// Vectors that may differ from the projection by the engine's own rounding: largest absolute difference of one
     /// element, relative to the vector's largest element.
     pub tolerance: BTreeMap<String, f32>,
@@ -85,19 +90,37 @@ impl Mapping {
         })
     }
 
-    /// Applies to a batch of the source what the target does to it for good.
+    /// The schema of projected records, for records that arrive in `schema`: a vector at unit length has the element
+    /// type that the target stores it in.
+    pub fn projected_schema(&self, schema: &CollectionSchema) -> CollectionSchema {
+        let mut projected = schema.clone();
+        for spec in projected.vectors.iter_mut().filter(|spec| self.normalises(spec)) {
+            spec.element = self.stored_element(&spec.name);
+        }
+        projected
+    }
+
+    fn normalises(&self, spec: &VectorSpec) -> bool {
+        self.normalised.contains(&spec.name) && matches!(spec.kind, VectorKind::Dense | VectorKind::Multi)
+    }
+
+    fn stored_element(&self, name: &str) -> Element {
+        self.elements.get(name).copied().unwrap_or(Element::F32)
+    }
+
+    /// Applies to a batch of the source what the target does to it for good. The batch that comes out follows
+    /// [`Self::projected_schema`].
     pub fn project(&self, batch: &RecordBatch, schema: &CollectionSchema) -> Result<RecordBatch, (usize, Fault)> {
         if !self.projects() {
             return Ok(batch.clone());
         }
-        let target = Arc::new(schema.clone());
         let view = BatchView::new(batch, schema).map_err(|fault| (0, fault))?;
-        let names: Vec<&str> = view.vector_specs().map(|spec| spec.name.as_str()).collect();
-        let normalise: Vec<bool> = names.iter().map(|name| self.normalised.iter().any(|n| n == name)).collect();
-        let mut builder = BatchBuilder::new(target).map_err(|fault| (0, fault))?;
+        let to_unit = |spec: &VectorSpec| self.normalises(spec).then(|| self.stored_element(&spec.name));
+        let to_unit: Vec<Option<Element>> = view.vector_specs().map(to_unit).collect();
+        let mut builder = BatchBuilder::new(Arc::new(self.projected_schema(schema))).map_err(|fault| (0, fault))?;
         for row in 0..view.len() {
-            for (column, normalise) in normalise.iter().enumerate() {
-                push_vector(&mut builder, column, view.vector(column, row), *normalise, view.dim(column))
+            for (column, to_unit) in to_unit.iter().enumerate() {
+                push_vector(&mut builder, column, view.vector(column, row), *to_unit, view.dim(column))
                     .map_err(|f| (row, f))?;
             }
             builder.finish_row(Texts::of(&view, row).as_row()).map_err(|fault| (row, fault))?;
@@ -270,7 +293,7 @@ fn rebuild<'a>(
     let columns = view.vector_specs().count();
     for row in 0..view.len() {
         for column in 0..columns {
-            push_vector(&mut builder, column, view.vector(column, row), false, view.dim(column))
+            push_vector(&mut builder, column, view.vector(column, row), None, view.dim(column))
                 .map_err(|f| (row, f))?;
         }
         let texts = texts(row, &view).map_err(|fault| (row, fault))?;
@@ -279,21 +302,22 @@ fn rebuild<'a>(
     builder.finish().map_err(|fault| (0, fault))
 }
 
+/// Appends a vector; at unit length in the element type `to_unit`, if there is one.
 fn push_vector(
     builder: &mut BatchBuilder,
     column: usize,
     value: Option<VectorValue<'_>>,
-    normalise: bool,
+    to_unit: Option<Element>,
     dim: usize,
 ) -> Result<(), Fault> {
     match value {
         None => {}
-        Some(VectorValue::Dense(values)) => push_rows(builder.dense_values(column), values, normalise, dim),
-        Some(VectorValue::Widened(values)) => push_rows(builder.dense_values(column), &values, normalise, dim),
+        Some(VectorValue::Dense(values)) => push_rows(builder.dense_values(column), values, to_unit, dim),
+        Some(VectorValue::Widened(values)) => push_rows(builder.dense_values(column), &values, to_unit, dim),
         Some(VectorValue::Sparse(indices, values)) => builder.push_sparse(column, indices, values)?,
         Some(VectorValue::Multi(rows)) => {
             let mut scaled = Vec::with_capacity(rows.len());
-            push_rows(&mut scaled, rows, normalise, dim);
+            push_rows(&mut scaled, rows, to_unit, dim);
             builder.push_multi(column, &scaled);
         }
         Some(VectorValue::Bits(bytes)) => builder.push_bytes(column, bytes),
@@ -301,13 +325,13 @@ fn push_vector(
     Ok(())
 }
 
-fn push_rows(out: &mut Vec<f32>, values: &[f32], normalise: bool, dim: usize) {
-    if !normalise || dim == 0 {
+fn push_rows(out: &mut Vec<f32>, values: &[f32], to_unit: Option<Element>, dim: usize) {
+    let Some(element) = to_unit.filter(|_| dim > 0) else {
         return out.extend_from_slice(values);
-    }
+    };
     for row in values.chunks(dim) {
         let scale = unit_scale(row);
-        out.extend(row.iter().map(|value| value * scale));
+        out.extend(row.iter().map(|value| element.nearest(value * scale)));
     }
 }
 
@@ -322,7 +346,6 @@ pub fn unit_scale(row: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tranship_collection::VectorSpec;
 
     fn mapping() -> Mapping {
         Mapping {
@@ -333,6 +356,7 @@ mod tests {
             namespace_key: Some("_ns".into()),
             exact_key: Some("_exact".into()),
             normalised: vec![String::new()],
+            elements: BTreeMap::new(),
             tolerance: BTreeMap::new(),
             losses: Vec::new(),
             schema: CollectionSchema::new("c"),
@@ -393,6 +417,34 @@ mod tests {
             let view = BatchView::new(&projected, &schema).unwrap();
             let Some(VectorValue::Dense(values)) = view.vector(0, 0) else { panic!("no vector") };
             assert!(values.iter().zip(wanted).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6));
+        }
+    }
+
+    #[test]
+    fn narrow_vectors_are_projected_into_the_element_that_the_target_stores() {
+        let narrow = |element| CollectionSchema {
+            vectors: vec![VectorSpec { element, ..VectorSpec::dense("", 2) }],
+            ..CollectionSchema::new("c")
+        };
+        let stored_as_f16 = Mapping { elements: [(String::new(), Element::F16)].into(), ..mapping() };
+        for (mapping, given, stored) in [
+            (&mapping(), Element::BF16, Element::F32),
+            (&mapping(), Element::I8, Element::F32),
+            (&stored_as_f16, Element::F16, Element::F16),
+            (&stored_as_f16, Element::F32, Element::F16),
+        ] {
+            let schema = narrow(given);
+            let projected = mapping.project(&batch(&schema, "a", &[1.0, 2.0], None), &schema).unwrap();
+            let target = mapping.projected_schema(&schema);
+            assert_eq!(target.vectors[0].element, stored);
+            let view = BatchView::new(&projected, &target).unwrap();
+            let values = match view.vector(0, 0) {
+                Some(VectorValue::Dense(values)) => values.to_vec(),
+                Some(VectorValue::Widened(values)) => values,
+                other => panic!("{other:?}"),
+            };
+            let unit = [1.0 / 5.0f32.sqrt(), 2.0 / 5.0f32.sqrt()].map(|value| stored.nearest(value));
+            assert!(values.iter().zip(unit).all(|(a, b)| (a - b).abs() < 1e-7), "{given:?}: {values:?}, {unit:?}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! Python pickles, protocols 0 to 5, as data.
 //!
 //! Nothing is ever executed: `GLOBAL`, `REDUCE`, `NEWOBJ`, `BUILD` and their relatives only build inert [`Object`]s,
-//! and only for classes on the caller's allow-list; any other class is an error that names it and its byte offset.
+//! and only for classes on the caller's allow-list ([`ANY_CLASS`] allows all); any other class is an error that names
+//! it and its byte offset.
 //! Persistent ids, the extension registry and out-of-band buffers reach outside the file and are refused.
 //!
 //! The input is read as a stream. Values are 16 bytes, strings lie one after another in one buffer, and entries of
@@ -25,6 +26,9 @@ use tranship_connector::{Error, Result};
 
 pub use store::{Dict, Node, Object, Pickle, Values};
 
+/// In the list of classes: any class may occur. It stays inert data all the same.
+pub const ANY_CLASS: &str = "*";
+
 /// What a pickle may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -47,11 +51,12 @@ pub enum Keep {
 /// entry's key and its value.
 pub type Visitor<'v> = &'v mut dyn FnMut(&str, Node<'_>, Node<'_>) -> Result<Keep>;
 
-/// Decodes one pickle of at most `len` bytes from `input`. `classes` are the full names (`module.name`) that may occur.
+/// Decodes one pickle of at most `len` bytes from `input`. `classes` are the full names (`module.name`) that may occur,
+/// or [`ANY_CLASS`].
 pub fn decode(
     input: impl Read,
     len: u64,
-    classes: &[&'static str],
+    classes: &[&str],
     bounds: Bounds,
     visit: Visitor<'_>,
 ) -> Result<Pickle> {
@@ -59,7 +64,7 @@ pub fn decode(
 }
 
 /// Decodes a small pickle and keeps everything.
-pub fn decode_slice(bytes: &[u8], classes: &[&'static str], bounds: Bounds) -> Result<Pickle> {
+pub fn decode_slice(bytes: &[u8], classes: &[&str], bounds: Bounds) -> Result<Pickle> {
     decode(bytes, bytes.len() as u64, classes, bounds, &mut |_, _, _| Ok(Keep::Yes))
 }
 

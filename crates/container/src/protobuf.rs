@@ -133,25 +133,27 @@ impl<'a> Value<'a> {
     /// The values of a repeated field of four bytes each, packed or one by one.
     pub fn fixed32s(self, each: impl FnMut([u8; 4])) -> Result<()> {
         match self {
-            Value::Fixed32(value) => Ok([value].into_iter().for_each(each)),
+            Value::Fixed32(value) => [value].into_iter().for_each(each),
             Value::Bytes(packed) => match packed.as_chunks::<4>() {
-                (values, []) => Ok(values.iter().copied().for_each(each)),
-                _ => Err(unexpected(self, "packed values of four bytes")),
+                (values, []) => values.iter().copied().for_each(each),
+                _ => return Err(unexpected(self, "packed values of four bytes")),
             },
-            other => Err(unexpected(other, "values of four bytes")),
+            other => return Err(unexpected(other, "values of four bytes")),
         }
+        Ok(())
     }
 
     /// The values of a repeated field of eight bytes each, packed or one by one.
     pub fn fixed64s(self, each: impl FnMut([u8; 8])) -> Result<()> {
         match self {
-            Value::Fixed64(value) => Ok([value].into_iter().for_each(each)),
+            Value::Fixed64(value) => [value].into_iter().for_each(each),
             Value::Bytes(packed) => match packed.as_chunks::<8>() {
-                (values, []) => Ok(values.iter().copied().for_each(each)),
-                _ => Err(unexpected(self, "packed values of eight bytes")),
+                (values, []) => values.iter().copied().for_each(each),
+                _ => return Err(unexpected(self, "packed values of eight bytes")),
             },
-            other => Err(unexpected(other, "values of eight bytes")),
+            other => return Err(unexpected(other, "values of eight bytes")),
         }
+        Ok(())
     }
 }
 

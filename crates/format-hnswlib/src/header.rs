@@ -83,6 +83,11 @@ impl HnswHeader {
         ((self.label_offset - self.data_offset) / 4) as usize
     }
 
+    /// Bytes of one node's links on one of the upper levels: their number and `maxM` of them.
+    pub fn level_bytes(&self) -> u64 {
+        4 + 4 * self.max_m
+    }
+
     /// Bytes of all records.
     pub fn data_bytes(&self) -> u64 {
         self.cur_count * self.record_size
@@ -159,6 +164,10 @@ impl Fields<'_> {
 }
 
 pub(crate) fn wrong(path: &Path, what: impl Display) -> Error {
-    Error::damaged(format!("{} is {what}", path.display()))
-        .hint("copy the whole directory again while its database is stopped, and compare file sizes")
+    let of_a_directory = path.file_name().is_some_and(|name| name == "header.bin" || name == "data_level0.bin");
+    let hint = match of_a_directory {
+        true => "copy the whole directory again while its database is stopped, and compare file sizes",
+        false => "copy it again while nothing writes to it, and compare file sizes",
+    };
+    Error::damaged(format!("{} is {what}", path.display())).hint(hint)
 }

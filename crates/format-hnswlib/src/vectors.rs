@@ -6,6 +6,7 @@ use tranship_connector::Result;
 use tranship_storage::{InputFile, Limits};
 
 use crate::header::{HnswHeader, PLAIN_BYTES, wrong};
+use crate::links;
 
 /// Bytes that a scan reads at once.
 const SCAN_BYTES: u64 = 1 << 20;
@@ -27,6 +28,8 @@ pub struct Record<'a> {
     pub label: u64,
     /// True if it was deleted.
     pub deleted: bool,
+    /// Links on level 0.
+    pub links: u16,
     vector: &'a [u8],
 }
 
@@ -34,6 +37,11 @@ impl Record<'_> {
     /// The stored vector's elements.
     pub fn values(&self) -> impl Iterator<Item = f32> + '_ {
         self.vector.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
+    }
+
+    /// The stored vector as it lies in the file.
+    pub fn vector_bytes(&self) -> &[u8] {
+        self.vector
     }
 
     /// Euclidean length of the stored vector.
@@ -63,6 +71,12 @@ impl VectorFile {
             ));
         }
         Ok(VectorFile { header, data, base })
+    }
+
+    /// Follows the links of the upper levels behind the records of `index.bin`: those of all records must end where
+    /// the file ends. With `at_most`, only those of the first so many records, which must lie within the file.
+    pub fn check_links(&self, at_most: u64) -> Result<()> {
+        links::walk(&self.data, &self.header, self.base + self.header.data_bytes(), at_most)
     }
 
     /// The checked header.
@@ -104,20 +118,36 @@ impl VectorFile {
 
     /// Shows every record in file order to `visit` until it breaks; memory is about 1 MiB or one record.
     pub fn scan<B>(&self, mut visit: impl FnMut(Record<'_>) -> ControlFlow<B>) -> Result<Option<B>> {
-        let size = self.header.record_size;
-        let per_read = (SCAN_BYTES / size).max(1);
-        let mut buffer = vec![0; (per_read.min(self.len()) * size) as usize];
+        let per_read = self.records_per_read();
+        let mut buffer = Vec::new();
         for first in (0..self.len()).step_by(per_read as usize) {
-            let count = per_read.min(self.len() - first);
-            let chunk = &mut buffer[..(count * size) as usize];
-            self.data.read_exact_at(self.base + first * size, chunk)?;
-            for (number, bytes) in (first..).zip(chunk.chunks_exact(size as usize)) {
-                if let ControlFlow::Break(value) = visit(self.record(number, bytes)) {
+            for record in self.read_records(first, per_read, &mut buffer)? {
+                if let ControlFlow::Break(value) = visit(record) {
                     return Ok(Some(value));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Records that are best read at once: about 1 MiB, at least one.
+    pub fn records_per_read(&self) -> u64 {
+        (SCAN_BYTES / self.header.record_size).max(1)
+    }
+
+    /// Up to `count` records from number `first` on, read at once into `buffer`.
+    pub fn read_records<'b>(
+        &self,
+        first: u64,
+        count: u64,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<impl Iterator<Item = Record<'b>> + use<'_, 'b>> {
+        let size = self.header.record_size;
+        let count = count.min(self.len().saturating_sub(first));
+        buffer.resize((count * size) as usize, 0);
+        self.data.read_exact_at(self.base + first * size, buffer)?;
+        let records = buffer.chunks_exact(size as usize);
+        Ok((first..).zip(records).map(|(number, bytes)| self.record(number, bytes)))
     }
 
     /// A record in its `record_size` bytes.
@@ -128,6 +158,7 @@ impl VectorFile {
             number,
             label: u64::from_le_bytes(label_bytes),
             deleted: bytes[2] & 1 == 1,
+            links: u16::from_le_bytes([bytes[0], bytes[1]]),
             vector: &bytes[data..label],
         }
     }

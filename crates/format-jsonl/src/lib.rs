@@ -21,7 +21,8 @@ use std::io::Read;
 use std::path::Path;
 
 use tranship_connector::{
-    Capabilities, CollectionInfo, Connector, Count, CreateOptions, Locator, OpenOptions, Result, Score, Sink, Source,
+    Capabilities, CollectionInfo, Connector, Count, Coverage, CreateOptions, Known, Locator, OpenOptions, Result,
+    Score, Sink, Source,
 };
 use tranship_storage::open_stream;
 
@@ -39,13 +40,24 @@ pub static CONNECTOR: Connector = Connector {
     capabilities: Capabilities {
         reads: "files, .gz, .zst, standard input",
         writes: "files, .gz, .zst, standard output",
-        vectors: "f32 dense, named, sparse, multi, bits",
+        vectors: "f32 dense, named, sparse, multi, bits; other elements as f32 with the same values",
         ids: "integers of any size, text",
         metadata: "any JSON object, verbatim",
         several_collections: false,
         bundles: false,
         proven_with: "serde_json",
-        covers: &[],
+        covers: &[
+            Coverage {
+                what: "one JSON object per line, plain, .gz or .zst",
+                known: Known::AgainstEngine,
+                note: "values compared with serde_json's in `crates/format-jsonl/tests`",
+            },
+            Coverage {
+                what: "other keys, by --id-column, --vector-column and --document-column",
+                known: Known::AgainstEngine,
+                note: "`crates/format-jsonl/tests`",
+            },
+        ],
     },
     options: &[],
     probe,

@@ -17,7 +17,8 @@ pub mod source;
 use std::path::Path;
 
 use tranship_connector::{
-    Capabilities, CollectionInfo, Connector, Count, CreateOptions, Locator, OpenOptions, Result, Score, Sink, Source,
+    Capabilities, CollectionInfo, Connector, Count, Coverage, CreateOptions, Known, Locator, OpenOptions, Result,
+    Score, Sink, Source,
 };
 use tranship_storage::InputFile;
 
@@ -34,13 +35,25 @@ pub static CONNECTOR: Connector = Connector {
     capabilities: Capabilities {
         reads: "a file or a directory of files",
         writes: "a directory of part-00000.parquet ..",
-        vectors: "f32 dense, named, sparse, multi; foreign: one column of f32, f16 or exact f64 lists",
+        vectors: "dense of f32, f16, bf16, i8 and u8, sparse, multi and bits, bit for bit; foreign: one column of f32, f16 or exact f64 lists",
         ids: "integers, text; foreign: integer, text or UUID column, else the row number",
         metadata: "any JSON object, verbatim; foreign: other columns as keys",
         several_collections: false,
         bundles: false,
         proven_with: "the parts of archives: DuckDB, polars, pyarrow 15 and newest",
-        covers: &[],
+        covers: &[
+            Coverage {
+                what: "parts of archives and of `parquet:` outputs",
+                known: Known::AgainstEngine,
+                note: "`tests/all/conformance.rs`",
+            },
+            Coverage {
+                what: "foreign files: lists of f32, f16 or exact f64 and any plain columns",
+                known: Known::SheetOnly,
+                note: "files of the same Parquet library in `crates/format-parquet/tests/parquet/foreign.rs`",
+            },
+            Coverage { what: "encrypted files", known: Known::Refused, note: "decrypt them first" },
+        ],
     },
     options: &[],
     probe,

@@ -129,7 +129,8 @@ impl ShardContext<'_> {
 
 struct Tally<'a> {
     schema: &'a CollectionSchema,
-    projection: Option<&'a Mapping>,
+    /// The mapping, with the schema of projected records.
+    projection: Option<(&'a Mapping, CollectionSchema)>,
     digester: Digester,
     fingerprint: SetFingerprint,
     expected: Option<SetFingerprint>,
@@ -142,7 +143,7 @@ impl<'a> Tally<'a> {
     fn new(schema: &'a CollectionSchema, projection: Option<&'a Mapping>) -> Self {
         Tally {
             schema,
-            projection,
+            projection: projection.map(|mapping| (mapping, mapping.projected_schema(schema))),
             digester: Digester::default(),
             fingerprint: SetFingerprint::new(schema),
             expected: projection.map(|_| SetFingerprint::new(schema)),
@@ -158,9 +159,9 @@ impl<'a> Tally<'a> {
         self.fingerprint.add_batch(&view, &mut self.digester, |row, digest| {
             ids.push(duplicates::entry(digest.id, (first + row as u64) as u32))
         })?;
-        if let (Some(mapping), Some(expected)) = (self.projection, &mut self.expected) {
+        if let (Some((mapping, target)), Some(expected)) = (&self.projection, &mut self.expected) {
             let projected = mapping.project(batch, self.schema)?;
-            let view = BatchView::new(&projected, self.schema).map_err(|fault| (0, fault))?;
+            let view = BatchView::new(&projected, target).map_err(|fault| (0, fault))?;
             expected.add_batch(&view, &mut self.digester, |_, _| {})?;
         }
         for (column, spec) in view.vector_specs().enumerate() {

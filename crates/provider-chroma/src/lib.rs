@@ -6,7 +6,7 @@
 pub mod dialect;
 pub mod snapshot;
 
-use tranship_connector::{Capabilities, Connector};
+use tranship_connector::{Capabilities, Connector, Coverage, Known};
 
 /// The connector.
 pub static CONNECTOR: Connector = Connector {
@@ -22,7 +22,23 @@ pub static CONNECTOR: Connector = Connector {
         several_collections: true,
         bundles: false,
         proven_with: "chromadb 0.4.0, 0.4.24, 0.5.23, 0.6.3, 1.0.0, 1.5.9",
-        covers: &[],
+        covers: &[
+            Coverage {
+                what: "Chroma 1.5.9",
+                known: Known::AgainstEngine,
+                note: "random workloads in `tests/all/chroma.rs`; stored dumps as well, one of a killed process",
+            },
+            Coverage {
+                what: "Chroma 0.4.0, 0.4.24, 0.5.23, 0.6.3, 1.0.0",
+                known: Known::StoredDump,
+                note: "`tests/all/chroma.rs`, `crates/provider-chroma/tests/chroma/truth.rs`",
+            },
+            Coverage {
+                what: "Chroma up to 0.3 (chroma-embeddings.parquet)",
+                known: Known::Refused,
+                note: "chroma-migrate makes a directory of 0.4 of it",
+            },
+        ],
     },
     options: &[],
     probe: snapshot::probe,

@@ -368,12 +368,11 @@ pub fn collection_schema(
 }
 
 fn vector_spec(name: &str, field: &Field, index: Option<&Index>, limits: &Limits) -> Result<VectorSpec> {
-    let too_large = |dim: &usize| *dim > limits.max_dim || *dim == 0;
+    // Eight bits take as much as one byte.
+    let max_dim = if field.data_type == DataType::BinaryVector { 8 * limits.max_dim } else { limits.max_dim };
+    let too_large = |dim: &usize| *dim > max_dim || *dim == 0;
     if let Some(dim) = field.dim.filter(too_large) {
-        return Err(Error::limit(format!(
-            "field `{}` has {dim} dimensions, the limit is 1 to {}",
-            field.name, limits.max_dim
-        )));
+        return Err(Error::limit(format!("field `{}` has {dim} dimensions, the limit is 1 to {max_dim}", field.name)));
     }
     let (kind, element) = match field.data_type {
         DataType::SparseFloatVector => (VectorKind::Sparse, Element::F32),

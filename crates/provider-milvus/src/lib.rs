@@ -12,7 +12,7 @@ pub mod time;
 use std::path::Path;
 
 use tranship_connector::{
-    Capabilities, CollectionInfo, Connector, Locator, OpenOptions, Result, Score, Source, SourceOption,
+    Capabilities, CollectionInfo, Connector, Coverage, Known, Locator, OpenOptions, Result, Score, Source, SourceOption,
 };
 
 /// The connector.
@@ -28,8 +28,8 @@ pub static CONNECTOR: Connector = Connector {
         metadata: "all scalar types, arrays, JSON, dynamic keys; null stays null",
         several_collections: true,
         bundles: false,
-        proven_with: "milvus 2.3.5",
-        covers: &[],
+        proven_with: "milvus 2.3.5, milvus-lite 2.5.1 and 3.2.2",
+        covers: COVERS,
     },
     options: OPTIONS,
     probe,
@@ -38,7 +38,55 @@ pub static CONNECTOR: Connector = Connector {
     create: None,
 };
 
-const OPTIONS: &[SourceOption] = &[];
+const COVERS: &[Coverage] = &[
+    Coverage {
+        what: "binlogs (storage v1) of Milvus 2.0 to 2.5, raw insert_log and delta_log trees",
+        known: Known::StoredDump,
+        note: "Milvus 2.3.5, every field of 3,015 records; names come from -o schema=FILE",
+    },
+    Coverage {
+        what: "milvus-backup directories, full and levelled meta, group ids",
+        known: Known::SheetOnly,
+        note: "real binlogs of 2.3.5 below a meta that was written after the description",
+    },
+    Coverage {
+        what: "L0 deltas, two-column deltas, nullable, f16, bf16, int8 and sparse vectors, arrays of vectors (2.4 to 2.6)",
+        known: Known::SheetOnly,
+        note: "files written by the tests; arrays of vectors are widened to f32, those of bits and sparse refused",
+    },
+    Coverage {
+        what: "packed Parquet (storage v2) of Milvus 2.6",
+        known: Known::SheetOnly,
+        note: "files written by the tests",
+    },
+    Coverage {
+        what: "Milvus Lite 2.2 to 2.5 (SQLite)",
+        known: Known::StoredDump,
+        note: "2.5.1: float, f16, binary and sparse vectors, all scalar types, text keys",
+    },
+    Coverage {
+        what: "Milvus Lite 3.0 to 3.2 (directory), open or closed",
+        known: Known::AgainstEngine,
+        note: "a directory of 3.2.2 made by the test and copied while open, and a stored dump",
+    },
+    Coverage {
+        what: "storage v3 (Milvus 2.7 and later), backups of format `snapshot`, encrypted logs",
+        known: Known::Refused,
+        note: "by name, with the way around",
+    },
+];
+
+const OPTIONS: &[SourceOption] = &[
+    SourceOption {
+        key: "schema",
+        about: "file that describes the collections of a raw insert_log tree, whose logs hold no names: what pymilvus' \
+                describe_collection answers, as JSON or as Python prints it; by name, in a list, or alone",
+    },
+    SourceOption {
+        key: "duplicates",
+        about: "`newest` (default) keeps the newest row of each key in each partition, `keep-all` every row",
+    },
+];
 
 fn probe(path: &Path) -> Option<Score> {
     snapshot::probe(path).max(lite::probe(path))

@@ -31,7 +31,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use tranship_collection::{CollectionSchema, Element};
+use tranship_collection::CollectionSchema;
 use tranship_connector::{
     CollectionInfo, Count, CreateOptions, Error, Locator, Mapping, OpenOptions, Result, Score, Sink, Source,
 };
@@ -104,16 +104,16 @@ pub fn create(locator: &Locator, options: &CreateOptions) -> Result<Box<dyn Sink
     Ok(Box::new(BundleSink::new(&locator.path, options)?))
 }
 
-fn is_bundle(path: &Path) -> bool {
+/// True for a directory that is, or was to be, a bundle.
+pub fn is_bundle(path: &Path) -> bool {
     path.join(MANIFEST).is_file() || path.join(MAPPING).is_file()
 }
 
-/// The schema of records as they stand in bodies and pages: every text still in the payload, every vector f32.
+/// The schema of records as they stand in bodies: every text still in the payload.
 fn stored_schema(schema: &CollectionSchema) -> CollectionSchema {
     let mut stored = schema.clone();
     stored.ids = tranship_collection::IdKinds::Mixed;
     stored.namespaced = false;
-    stored.vectors.iter_mut().for_each(|vector| vector.element = Element::F32);
     stored
 }
 

@@ -23,7 +23,7 @@
 //! [`EXACT_KEY`].
 
 use serde_json::{Value, json};
-use tranship_collection::{IdKind, IndexSpec, Metric};
+use tranship_collection::{Element, IdKind, IndexSpec, Metric};
 use tranship_connector::{Grade, Loss};
 use uuid::Uuid;
 
@@ -54,6 +54,9 @@ pub const INDEXING_THRESHOLD_KB: u64 = 10_000;
 /// Measured with qdrant-edge 0.9.0: at most 1.8e-7 from 8 to 65,536 dimensions, and 6.3e-7 for vectors whose square is
 /// about 1e-6 away from one, where the engine's own rounding decides whether it touches them at all.
 pub const UNIT_TOLERANCE: f32 = 1e-6;
+/// The same for cosine vectors that Qdrant stores as `float16`: two units in the last place. One is what the engine's
+/// rounding may do, the other what a second normalising of rounded values may do.
+pub const UNIT_TOLERANCE_F16: f32 = 2e-3;
 
 /// A point id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +136,21 @@ pub fn distance(metric: Metric) -> Option<&'static str> {
 /// The metric that Qdrant calls `name`.
 pub fn metric(name: &str) -> Option<Metric> {
     [Metric::Cosine, Metric::Dot, Metric::L2, Metric::L1].into_iter().find(|m| distance(*m) == Some(name))
+}
+
+/// Qdrant's name of an element type, if it stores vectors in it; it takes all others as `float32`.
+pub fn datatype(element: Element) -> Option<&'static str> {
+    match element {
+        Element::F32 => Some("float32"),
+        Element::F16 => Some("float16"),
+        Element::U8 => Some("uint8"),
+        Element::BF16 | Element::I8 => None,
+    }
+}
+
+/// The element type that Qdrant calls `name`.
+pub fn element(name: &str) -> Option<Element> {
+    [Element::F32, Element::F16, Element::U8].into_iter().find(|element| datatype(*element) == Some(name))
 }
 
 /// `hnsw_config` for an index, with what it cannot carry. `path` names the vector in losses.

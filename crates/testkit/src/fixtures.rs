@@ -19,13 +19,12 @@ pub fn path(name: &str) -> PathBuf {
 pub fn chroma(version: &str, into: &Path) -> PathBuf {
     let name = format!("chroma-{version}");
     let plain = path(&name);
-    let done = if plain.is_dir() {
-        Command::new("cp").arg("-r").arg(&plain).arg(into).status()
+    if plain.is_dir() {
+        let done = Command::new("cp").arg("-r").arg(&plain).arg(into).status();
+        assert!(done.is_ok_and(|status| status.success()), "cannot make a copy of {name}");
     } else {
-        let archive = path(&format!("{name}.tar.zst"));
-        Command::new("sh").arg("-c").arg(r#"zstd -dc "$0" | tar x -C "$1""#).arg(archive).arg(into).status()
-    };
-    assert!(done.is_ok_and(|status| status.success()), "cannot make a copy of {name}");
+        unpack(&name, into);
+    }
     into.join(name)
 }
 
@@ -34,10 +33,51 @@ pub fn chroma(version: &str, into: &Path) -> PathBuf {
 /// # Panics
 /// If there is no such fixture.
 pub fn unpack(name: &str, into: &Path) {
-    let archive = path(&format!("{name}.tar.zst"));
+    unpack_file(&path(&format!("{name}.tar.zst")), into);
+}
+
+fn unpack_inner(home: &Path) {
+    for entry in std::fs::read_dir(home).expect("the fixture is a directory") {
+        let archive = entry.expect("the fixture can be listed").path();
+        if let Some(stem) = archive.to_string_lossy().strip_suffix(".tar.zst") {
+            std::fs::create_dir(stem).expect("target can be written");
+            unpack_file(&archive, Path::new(stem));
+        }
+    }
+}
+
+fn unpack_file(archive: &Path, into: &Path) {
     let done =
         Command::new("sh").arg("-c").arg(r#"zstd -dc --long=31 "$0" | tar x -C "$1""#).arg(archive).arg(into).status();
-    assert!(done.is_ok_and(|status| status.success()), "cannot unpack {name}");
+    assert!(done.is_ok_and(|status| status.success()), "cannot unpack {}", archive.display());
+}
+
+/// `fixtures/NAME.tar.zst` unpacked below `target/fixtures`, once for all tests: to be read, never written to. An
+/// archive `X.tar.zst` inside is unpacked as well, into `X/` beside it.
+///
+/// # Panics
+/// If there is no such fixture.
+pub fn shared(name: &str) -> PathBuf {
+    let bytes = path(&format!("{name}.tar.zst")).metadata().unwrap_or_else(|e| panic!("{name}: {e}")).len();
+    let parent = root().join("target/fixtures");
+    let home = parent.join(format!("{name}-{bytes}"));
+    if !home.is_dir() {
+        std::fs::create_dir_all(&parent).expect("target can be written");
+        let fresh = tempfile::tempdir_in(&parent).expect("target can be written");
+        unpack(name, fresh.path());
+        unpack_inner(fresh.path());
+        // Another process may have been faster; then there is nothing to be done.
+        if std::fs::rename(fresh.path(), &home).is_ok() {
+            let _moved = fresh.keep();
+        }
+    }
+    assert!(home.is_dir(), "{} cannot be made", home.display());
+    home
+}
+
+/// The directory of five collections that Chroma 1.5.9 wrote, to be read only.
+pub fn five_collections() -> PathBuf {
+    shared("chroma-1.5.9").join("chroma-1.5.9")
 }
 
 /// The truth of a Chroma fixture: one JSON object per live record, in the order of the engine's answer.

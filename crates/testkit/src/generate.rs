@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use tranship_collection::batch::RowText;
 use tranship_collection::schema::{IdKind, IdKinds};
-use tranship_collection::{BatchBuilder, CollectionSchema, Metric, VectorKind, VectorSpec};
+use tranship_collection::{BatchBuilder, CollectionSchema, Element, Metric, VectorKind, VectorSpec};
 
 /// SplitMix64: the same numbers for the same seed, for ever.
 #[derive(Debug, Clone)]
@@ -54,6 +54,10 @@ pub struct Generator {
     pub namespaced: bool,
     /// A named dense, a sparse and a multi vector beside the unnamed one.
     pub all_vectors: bool,
+    /// Dense vectors of f16, bf16, i8 and u8 elements beside the others.
+    pub narrow: bool,
+    /// A vector of `dim` + 3 bits beside the others.
+    pub bits: bool,
     /// Multivectors without rows among the others, which not every target takes.
     pub empty_multi: bool,
     /// Records per batch.
@@ -70,6 +74,8 @@ impl Default for Generator {
             mixed_ids: false,
             namespaced: false,
             all_vectors: false,
+            narrow: false,
+            bits: false,
             empty_multi: false,
             batch_rows: 64,
         }
@@ -98,6 +104,21 @@ impl Generator {
         } else {
             schema.vectors = vec![dense("", self.metric)];
         }
+        let narrow = |name: &str, element, metric| VectorSpec { element, ..dense(name, metric) };
+        if self.narrow {
+            schema.vectors.extend([
+                narrow("brain", Element::BF16, Metric::Cosine),
+                narrow("byte", Element::U8, Metric::Cosine),
+                narrow("half", Element::F16, Metric::L2),
+                narrow("signed", Element::I8, Metric::Dot),
+                narrow("unit", Element::F16, Metric::Cosine),
+            ]);
+        }
+        if self.bits {
+            let bits = narrow("flags", Element::U8, Metric::Hamming);
+            schema.vectors.push(VectorSpec { kind: VectorKind::Bits, dim: Some(self.dim + 3), ..bits });
+        }
+        schema.vectors.sort_by(|a, b| a.name.cmp(&b.name));
         schema
     }
 
@@ -122,14 +143,17 @@ impl Generator {
                 continue;
             }
             match spec.kind {
+                VectorKind::Dense if spec.element != Element::F32 => {
+                    builder.push_bytes(column, &elements(spec.element, self.dim, random));
+                }
                 VectorKind::Dense => builder.push_dense(column, &floats(self.dim, random)),
                 VectorKind::Multi => {
                     let rows = random.below(3) as usize + usize::from(!self.empty_multi);
                     builder.push_multi(column, &floats(rows * self.dim, random));
                 }
                 VectorKind::Bits => {
-                    let bytes: Vec<u8> = (0..self.dim.div_ceil(8)).map(|_| random.number() as u8).collect();
-                    builder.push_bytes(column, &bytes);
+                    let width = spec.dim.unwrap_or(0).div_ceil(8);
+                    builder.push_bytes(column, &bytes(width, random));
                 }
                 VectorKind::Sparse => {
                     let indices: Vec<u32> =
@@ -154,6 +178,20 @@ impl Generator {
         };
         builder.finish_row(text).expect("a generated row fits");
     }
+}
+
+fn bytes(count: usize, random: &mut Random) -> Vec<u8> {
+    (0..count).map(|_| random.number() as u8).collect()
+}
+
+/// Elements, as they lie in a file.
+fn elements(element: Element, count: usize, random: &mut Random) -> Vec<u8> {
+    let mut bytes = bytes(count * element.bytes(), random);
+    if element.bytes() == 2 {
+        // Without the highest bit of the exponent a float is smaller than 2: neither NaN nor infinite.
+        bytes.iter_mut().skip(1).step_by(2).for_each(|high| *high &= !0x40);
+    }
+    bytes
 }
 
 fn text_id(row: usize) -> String {

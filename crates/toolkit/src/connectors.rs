@@ -1,7 +1,7 @@
 //! The support matrix, from the capabilities that the connectors state.
 
 use serde::Serialize;
-use tranship_connector::Capabilities;
+use tranship_connector::{Capabilities, SourceOption};
 
 use crate::providers::registry;
 
@@ -15,6 +15,8 @@ pub struct ConnectorRow {
     /// What it can do.
     #[serde(flatten)]
     pub capabilities: Capabilities,
+    /// What `-o KEY=VALUE` takes.
+    pub options: &'static [SourceOption],
 }
 
 /// All rows.
@@ -23,20 +25,41 @@ pub fn connectors() -> Vec<ConnectorRow> {
         name: connector.name,
         about: connector.about,
         capabilities: connector.capabilities,
+        options: connector.options,
     };
     registry().connectors.iter().map(row).collect()
 }
 
-/// The matrix as Markdown: what `docs/providers.md` holds.
+/// The matrix as Markdown, then what each connector covers and the options that it takes: what `docs/providers.md`
+/// holds.
 pub fn markdown() -> String {
-    let mut text = String::from(
-        "| connector | reads | writes | vectors | ids | metadata | proven with |\n|---|---|---|---|---|---|---|\n",
-    );
-    let cell = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-    for row in connectors() {
+    let rows = connectors();
+    let header = ["connector", "reads", "writes", "vectors", "ids", "metadata", "proven with"];
+    let matrix = rows.iter().map(|row| {
         let c = row.capabilities;
-        let cells = [c.reads, c.writes, c.vectors, c.ids, c.metadata, c.proven_with].map(cell);
-        text.push_str(&format!("| `{}` | {} |\n", row.name, cells.join(" | ")));
+        let name = format!("`{}`", row.name);
+        [&name, c.reads, c.writes, c.vectors, c.ids, c.metadata, c.proven_with].map(str::to_owned)
+    });
+    let mut text = table(header, matrix);
+    for row in &rows {
+        let covers = row.capabilities.covers.iter().map(|c| [c.what, c.known.words(), c.note].map(str::to_owned));
+        let options = row.options.iter().map(|o| [format!("`-o {}=`", o.key), o.about.to_owned()]);
+        text.push_str(&format!("\n## `{}`\n\n{}.\n", row.name, row.about));
+        if covers.len() > 0 {
+            text.push_str(&format!("\n{}", table(["what", "how it is known", "note"], covers)));
+        }
+        if options.len() > 0 {
+            text.push_str(&format!("\n{}", table(["option", "what it means"], options)));
+        }
+    }
+    text
+}
+
+fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut text = format!("| {} |\n|{}\n", header.join(" | "), "---|".repeat(N));
+    for row in rows {
+        let cells = row.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell.replace('|', "\\|") });
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     text
 }

@@ -126,6 +126,10 @@ fn vector_name(side: &Side<'_>, options: &RecallOptions) -> Result<Option<String
     let dense = || side.schema().stored_vectors().filter(|spec| spec.kind == VectorKind::Dense);
     if let Some(name) = &options.vector {
         let found = dense().find(|spec| &spec.name == name);
+        if side.schema().vector(name).is_some_and(|spec| spec.kind == VectorKind::Bits) {
+            return Err(Error::usage(format!("`{name}` is a bit vector: recall is measured for dense vectors only"))
+                .hint("compare with `tranship verify` instead"));
+        }
         return found.map(|spec| Some(spec.name.clone())).ok_or_else(|| {
             let shown = |name: &str| if name.is_empty() { "the unnamed one".to_owned() } else { format!("`{name}`") };
             let names: Vec<String> = dense().map(|spec| shown(&spec.name)).collect();
@@ -152,7 +156,7 @@ fn load(side: &Side<'_>, name: &str, threshold: u128, population: usize, setting
         Error::usage(format!("{} declares no metric", side.label)).hint("say which, as in --metric cosine")
     })?;
     let expected = (population as f64 * (threshold as f64 / u128::MAX as f64)) as usize;
-    let mut set = VectorSetBuilder::new(spec.dim.unwrap_or(0), metric, expected)?;
+    let mut set = VectorSetBuilder::new(spec.dim.unwrap_or(0), metric, expected)?.element(spec.element);
     execute(
         side.prepared,
         settings.engine(),

@@ -102,7 +102,10 @@ fn record(view: &BatchView<'_>, row: usize) -> Fetched {
             Some(VectorValue::Sparse(indices, values)) => {
                 indices.iter().map(|i| *i as f32).chain(values.iter().copied()).collect()
             }
-            Some(VectorValue::Bits(bytes)) => bytes.iter().map(|byte| f32::from(*byte)).collect(),
+            Some(VectorValue::Bits(bytes)) => {
+                let bit = |place: usize| f32::from(bytes[place / 8] >> (7 - place % 8) & 1);
+                (0..view.dim(column)).map(bit).collect()
+            }
             None => continue,
         };
         vectors.insert(spec.name.clone(), values);

@@ -36,8 +36,9 @@ impl<'a> Side<'a> {
     /// A side called `label`.
     pub fn new(label: &'a str, prepared: &'a dyn Prepared, form: Form<'a>) -> Self {
         let schema = match form {
-            Form::Undone(mapping) => mapping.undone_schema(prepared.schema()),
-            _ => prepared.schema().clone(),
+            Form::AsRead => prepared.schema().clone(),
+            Form::Projected(mapping) => mapping.projected_schema(prepared.schema()),
+            Form::Undone(mapping) => mapping.projected_schema(&mapping.undone_schema(prepared.schema())),
         };
         Side { label, prepared, form, schema }
     }
@@ -67,10 +68,10 @@ impl<'a> Side<'a> {
     fn formed(&self, batch: RecordBatch) -> std::result::Result<RecordBatch, (usize, Fault)> {
         match self.form {
             Form::AsRead => Ok(batch),
-            Form::Projected(mapping) => mapping.project(&batch, &self.schema),
+            Form::Projected(mapping) => mapping.project(&batch, self.prepared.schema()),
             Form::Undone(mapping) => {
                 let undone = mapping.undo(&batch, self.prepared.schema())?;
-                mapping.project(&undone, &self.schema)
+                mapping.project(&undone, &mapping.undone_schema(self.prepared.schema()))
             }
         }
     }

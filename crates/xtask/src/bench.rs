@@ -8,13 +8,16 @@ use std::process::Command;
 use crate::{Outcome, engines, shell};
 
 const ENVIRONMENT: &str = "bench";
+/// The vendors' own libraries.
+const NATIVE: &str = "bench-native";
 
 /// `cargo xtask bench [NAME] [--rows N] [--write]`; the arguments are those of `benches/run.py`.
 pub fn run(arguments: &[String]) -> Outcome {
-    engines::make_all(&[ENVIRONMENT])?;
+    engines::make_all(&[ENVIRONMENT, NATIVE])?;
     shell::run(&mut shell::cargo(&["build", "--release", "--package", "tranship-cli"]))?;
     let mut harness = Command::new(engines::python(ENVIRONMENT));
     harness.current_dir(shell::root()).arg("benches/run.py").arg("--tranship").arg(binary());
+    harness.arg("--native").arg(engines::python(NATIVE));
     shell::run(harness.arg("--work").arg(shell::target_dir().join("bench")).args(arguments))
 }
 

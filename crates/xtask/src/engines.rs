@@ -13,10 +13,11 @@ use std::thread;
 use crate::{Outcome, shell};
 
 /// What the tests need.
-pub const FOR_TESTS: &[&str] = &["chroma", "qdrant", "redis", "readers", "pyarrow-old"];
+pub const FOR_TESTS: &[&str] =
+    &["chroma", "qdrant", "redis", "milvus-lite", "readers", "pyarrow-old", "faiss", "ann"];
 
 /// Made only when named or with `--all`: the tests read stored dumps of the old engines.
-const ON_REQUEST: &[&str] = &["chroma-0.5", "chroma-0.4", "bench"];
+const ON_REQUEST: &[&str] = &["chroma-0.5", "chroma-0.4", "bench", "bench-native"];
 
 /// The environment that installs the others.
 const INSTALLER: &str = "uv";

@@ -12,6 +12,7 @@ mod layers;
 mod licences;
 mod metadata;
 mod shell;
+mod soak;
 mod sources;
 mod test;
 
@@ -26,6 +27,8 @@ chores:
   test                   everything that must pass: format, layers, engines, build, clippy, tests
   bench [NAME] [--rows N] [--write]
                          run the benchmarks beside their peers; --write renews docs/benchmarks.md
+  soak [--seconds N] [--keep] [TARGET..]
+                         fuzz the readers, N seconds each (60); --keep adds what was found to tests/fuzz/corpus
 ";
 
 /// What a chore ends with: a reason to show, with the next step in it.
@@ -51,6 +54,7 @@ fn run(arguments: &[String]) -> Outcome {
         "engines" => engines::make(rest),
         "test" => no_arguments(chore, rest).and_then(|()| test::run()),
         "bench" => bench::run(rest),
+        "soak" => soak::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

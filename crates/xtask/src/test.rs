@@ -46,10 +46,15 @@ fn main_job() -> Outcome {
     if fresh.exists() {
         std::fs::remove_dir_all(&fresh).map_err(|e| format!("cannot remove {}: {e}", fresh.display()))?;
     }
-    for (source, target, more) in [("chroma-wordnet", "demo", None), ("chroma-1.5.9", "demo-all", Some("--all"))] {
-        let source = format!("chroma:fixtures/{source}");
+    std::fs::create_dir_all(&fresh).map_err(|e| format!("cannot create {}: {e}", fresh.display()))?;
+    let unpack = r#"zstd -dc fixtures/chroma-1.5.9.tar.zst | tar x -C "$0""#;
+    shell::run(Command::new("sh").arg("-c").arg(unpack).arg(&fresh).current_dir(shell::root()))?;
+    let five = format!("chroma:{}", fresh.join("chroma-1.5.9").display());
+    for (source, target, more) in
+        [("chroma:fixtures/chroma-wordnet", "demo", None), (five.as_str(), "demo-all", Some("--all"))]
+    {
         let target = format!("qdrant:{}", fresh.join(target).display());
-        let mut arguments = vec!["run", "--release", "--", "migrate", &source, &target];
+        let mut arguments = vec!["run", "--release", "--", "migrate", source, &target];
         arguments.extend(more);
         shell::run(&mut shell::cargo(&arguments))?;
     }

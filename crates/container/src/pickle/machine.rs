@@ -13,6 +13,8 @@ use super::{Bounds, Keep, Visitor, damaged, limit, literal};
 const MAX_LINE: usize = 1 << 20;
 /// Longest integer, bytes.
 const MAX_LONG: u64 = 1 << 10;
+/// Names of classes that one pickle may hold.
+const MAX_CLASSES: usize = 1 << 10;
 
 /// State of the decoder.
 pub(super) struct Machine<R> {
@@ -39,7 +41,7 @@ struct Mark {
 }
 
 impl<R: Read> Machine<R> {
-    pub(super) fn new(input: Input<R>, classes: &[&'static str], bounds: Bounds) -> Self {
+    pub(super) fn new(input: Input<R>, classes: &[&str], bounds: Bounds) -> Self {
         let bounds = Bounds { max_items: bounds.max_items.min(u32::MAX as usize - 1), ..bounds };
         Machine {
             input,
@@ -234,12 +236,9 @@ impl<R: Read> Machine<R> {
 
     /// Offers entries to the visitor and keeps what it leaves; true if it took all of them.
     fn set_pairs(&mut self, values: &[Value], visit: Visitor<'_>) -> Result<bool> {
-        let (Value::Container(number), name) = (self.top()?, self.below_top()) else {
+        let (Some(number), name) = (self.dict_at(self.top()?), self.below_top()) else {
             return Err(self.bad("an entry for something that is no dict"));
         };
-        if !matches!(self.store.containers.get(number as usize), Some(Container::Dict(_))) {
-            return Err(self.bad("an entry for something that is no dict"));
-        }
         let name = match name {
             Some(Value::Text(text)) => self.store.text(text),
             _ => "",
@@ -256,6 +255,23 @@ impl<R: Read> Machine<R> {
             entries.append(&mut kept);
         }
         Ok(all_taken)
+    }
+
+    /// The dict that entries for `target` go to: itself, or the items of an instance of a dict class.
+    fn dict_at(&mut self, target: Value) -> Option<u32> {
+        let Value::Container(number) = target else { return None };
+        match self.store.containers.get(number as usize)? {
+            Container::Dict(_) => Some(number),
+            Container::Object { items: Value::Container(items), .. } => Some(*items),
+            Container::Object { .. } => {
+                let new = self.store.add_container(Container::Dict(Vec::new()));
+                if let Some(Container::Object { items, .. }) = self.store.containers.get_mut(number as usize) {
+                    *items = new;
+                }
+                self.dict_at(target)
+            }
+            _ => None,
+        }
     }
 
     fn memo_put(&mut self, opcode: u8) -> Result<()> {
@@ -299,12 +315,11 @@ impl<R: Read> Machine<R> {
             b'c' => self.class_lines()?,
             _ => {
                 let names = self.pop_many(2)?;
-                match names.as_slice() {
-                    [Value::Text(module), Value::Text(name)] => {
-                        self.allowed(&format!("{}.{}", self.store.text(*module), self.store.text(*name)))?
-                    }
-                    _ => return Err(self.bad("a class whose name is no text")),
-                }
+                let [Value::Text(module), Value::Text(name)] = names.as_slice() else {
+                    return Err(self.bad("a class whose name is no text"));
+                };
+                let full_name = format!("{}.{}", self.store.text(*module), self.store.text(*name));
+                self.allowed(&full_name)?
             }
         };
         self.push(Value::Class(class))
@@ -316,9 +331,10 @@ impl<R: Read> Machine<R> {
         self.allowed(&format!("{}.{}", String::from_utf8_lossy(&module), String::from_utf8_lossy(&name)))
     }
 
-    fn allowed(&self, class: &str) -> Result<u32> {
+    fn allowed(&mut self, class: &str) -> Result<u32> {
         match self.store.class_number(class) {
-            Some(number) => Ok(number),
+            Some(number) if self.store.classes() <= MAX_CLASSES => Ok(number),
+            Some(_) => Err(limit(self.at, "more classes", MAX_CLASSES as u64)),
             None => Err(tranship_connector::Error::damaged(format!("the pickle names the class `{}`", shown(class)))
                 .with("byte", self.at)
                 .hint("no database writes this class here and nothing of it was executed; do not open this file with Python")),
@@ -330,7 +346,7 @@ impl<R: Read> Machine<R> {
         let Value::Class(class) = self.pop()? else {
             return Err(self.bad("a call of something that is no class"));
         };
-        self.push_container(Container::Object { class, arguments, state: Value::None })
+        self.push_container(Container::Object { class, arguments, state: Value::None, items: Value::None })
     }
 
     fn old_object(&mut self, opcode: u8) -> Result<()> {
@@ -346,7 +362,7 @@ impl<R: Read> Machine<R> {
             _ => return Err(self.bad("a call of something that is no class")),
         };
         let arguments = self.store.add_container(Container::Tuple(values));
-        self.push_container(Container::Object { class, arguments, state: Value::None })
+        self.push_container(Container::Object { class, arguments, state: Value::None, items: Value::None })
     }
 
     fn build(&mut self) -> Result<()> {

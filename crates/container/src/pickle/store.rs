@@ -13,7 +13,7 @@ pub(super) enum Value {
     Bytes(u32),
     /// An integer beyond 64 bits, as its little-endian two's complement bytes.
     Long(u32),
-    /// Position in the allow-list.
+    /// Position among the known classes.
     Class(u32),
     Container(u32),
 }
@@ -23,7 +23,8 @@ pub(super) enum Container {
     Tuple(Vec<Value>),
     Set(Vec<Value>),
     Dict(Vec<(Value, Value)>),
-    Object { class: u32, arguments: Value, state: Value },
+    /// `items` is a dict of what was set on an instance of a dict class.
+    Object { class: u32, arguments: Value, state: Value, items: Value },
 }
 
 /// Texts, bytes and containers.
@@ -36,17 +37,34 @@ pub(super) struct Store {
     pub(super) containers: Vec<Container>,
     /// Elements of all containers.
     pub(super) elements: usize,
-    classes: Vec<&'static str>,
+    /// The allowed classes, then those that [`ANY_CLASS`](super::ANY_CLASS) let in.
+    classes: Vec<String>,
+    any_class: bool,
 }
 
 impl Store {
-    pub(super) fn new(classes: &[&'static str]) -> Self {
-        Store { classes: classes.to_vec(), ..Store::default() }
+    pub(super) fn new(classes: &[&str]) -> Self {
+        let any_class = classes.contains(&super::ANY_CLASS);
+        Store { classes: classes.iter().map(|&name| name.to_owned()).collect(), any_class, ..Store::default() }
     }
 
-    /// Position of a class in the allow-list.
-    pub(super) fn class_number(&self, name: &str) -> Option<u32> {
-        self.classes.iter().position(|known| *known == name).map(|position| position as u32)
+    /// Position of a class among the known ones; `None` if it may not occur.
+    pub(super) fn class_number(&mut self, name: &str) -> Option<u32> {
+        let known = self.classes.iter().position(|known| known == name);
+        let position = match known {
+            Some(position) => position,
+            None if self.any_class => {
+                self.classes.push(name.to_owned());
+                self.classes.len() - 1
+            }
+            None => return None,
+        };
+        Some(position as u32)
+    }
+
+    /// Classes so far.
+    pub(super) fn classes(&self) -> usize {
+        self.classes.len()
     }
 
     pub(super) fn add_text(&mut self, text: &str) -> Value {
@@ -65,7 +83,7 @@ impl Store {
         self.elements += match &container {
             Container::List(values) | Container::Tuple(values) | Container::Set(values) => values.len(),
             Container::Dict(entries) => 2 * entries.len(),
-            Container::Object { .. } => 2,
+            Container::Object { .. } => 3,
         };
         self.containers.push(container);
         Value::Container((self.containers.len() - 1) as u32)
@@ -88,7 +106,7 @@ impl Store {
     pub(super) fn memory_bytes(&self) -> u64 {
         let buffers = self.text.capacity() + self.bytes.capacity();
         let ends = 8 * (self.text_ends.capacity() + self.byte_ends.capacity());
-        (buffers + ends + 48 * self.containers.capacity() + 16 * self.elements) as u64
+        (buffers + ends + 64 * self.containers.capacity() + 16 * self.elements) as u64
     }
 
     pub(super) fn text(&self, number: u32) -> &str {
@@ -120,15 +138,19 @@ impl Store {
             Some(Container::Tuple(tuple)) => Node::Tuple(values(tuple)),
             Some(Container::Set(set)) => Node::Set(values(set)),
             Some(Container::Dict(entries)) => Node::Dict(Dict { store: self, entries }),
-            Some(Container::Object { class, arguments, state }) => {
-                Node::Object(Object { store: self, class: self.class(*class), arguments: *arguments, state: *state })
-            }
+            Some(Container::Object { class, arguments, state, items }) => Node::Object(Object {
+                store: self,
+                class: self.class(*class),
+                arguments: *arguments,
+                state: *state,
+                items: *items,
+            }),
             None => Node::None,
         }
     }
 
-    fn class(&self, number: u32) -> &'static str {
-        self.classes.get(number as usize).copied().unwrap_or_default()
+    fn class(&self, number: u32) -> &str {
+        self.classes.get(number as usize).map(String::as_str).unwrap_or_default()
     }
 }
 
@@ -212,6 +234,11 @@ impl<'a> Values<'a> {
         self.values.is_empty()
     }
 
+    /// The element at a position.
+    pub fn get(&self, position: usize) -> Option<Node<'a>> {
+        self.values.get(position).map(|value| self.store.node(*value))
+    }
+
     /// The elements in order.
     pub fn iter(&self) -> impl Iterator<Item = Node<'a>> + use<'a> {
         let store = self.store;
@@ -237,6 +264,12 @@ impl<'a> Dict<'a> {
         self.entries.is_empty()
     }
 
+    /// The entry at a position, counted in the order in which entries were set.
+    pub fn entry(&self, position: usize) -> Option<(Node<'a>, Node<'a>)> {
+        let (key, value) = self.entries.get(position)?;
+        Some((self.store.node(*key), self.store.node(*value)))
+    }
+
     /// The entries in the order in which they were set.
     pub fn iter(&self) -> impl Iterator<Item = (Node<'a>, Node<'a>)> + use<'a> {
         let store = self.store;
@@ -254,20 +287,29 @@ impl<'a> Dict<'a> {
 #[derive(Clone, Copy)]
 pub struct Object<'a> {
     store: &'a Store,
-    class: &'static str,
+    class: &'a str,
     arguments: Value,
     state: Value,
+    items: Value,
 }
 
 impl<'a> Object<'a> {
     /// Full name of the class or function.
-    pub fn class(&self) -> &'static str {
+    pub fn class(&self) -> &'a str {
         self.class
     }
 
     /// The constructor's arguments, usually a tuple.
     pub fn arguments(&self) -> Node<'a> {
         self.store.node(self.arguments)
+    }
+
+    /// The entries that were set on it: it is of a class of dicts.
+    pub fn items(&self) -> Option<Dict<'a>> {
+        match self.store.node(self.items) {
+            Node::Dict(dict) => Some(dict),
+            _ => None,
+        }
     }
 
     /// What `BUILD` gave it; `None` without.

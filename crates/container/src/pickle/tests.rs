@@ -37,7 +37,7 @@ fn shown(node: Node<'_>) -> String {
     }
 }
 
-fn text_of(pickle: &[u8], classes: &[&'static str]) -> String {
+fn text_of(pickle: &[u8], classes: &[&str]) -> String {
     shown(decode_slice(pickle, classes, ROOMY).unwrap().root())
 }
 
@@ -84,6 +84,13 @@ fn an_instance_is_inert_data() {
 }
 
 #[test]
+fn entries_of_an_instance_of_a_dict_class_are_its_items() {
+    let pickle = decode_slice(b"ccollections\nOrderedDict\n)R(Va\nI1\nuVb\nI2\ns.", &[ANY_CLASS], ROOMY).unwrap();
+    let Node::Object(object) = pickle.root() else { panic!("no object") };
+    assert_eq!(shown(Node::Dict(object.items().unwrap())), "{'a':1,'b':2}");
+}
+
+#[test]
 fn a_foreign_class_is_named_with_its_place_and_never_called() {
     for pickle in [
         "63706f7369780a73797374656d0a70300a28566563686f2070776e65640a70310a7470320a5270330a2e",
@@ -94,6 +101,17 @@ fn a_foreign_class_is_named_with_its_place_and_never_called() {
         assert!(error.to_string().starts_with("the pickle names the class `posix.system` (byte "), "{error}");
         assert!(error.next_step().unwrap().contains("nothing of it was executed"));
     }
+}
+
+#[test]
+fn any_class_may_be_let_in_and_stays_data() {
+    let call = bytes("80049525000000000000008c05706f736978948c0673797374656d9493948c0a6563686f2070776e656494859452942e");
+    assert_eq!(text_of(&call, &[ANY_CLASS]), "posix.system('echo pwned')None");
+    let mut many = b"(".to_vec();
+    (0..2000).for_each(|number| many.extend(format!("cm\nC{number}\n").bytes()));
+    many.extend(b"t.");
+    let error = decode_slice(&many, &[ANY_CLASS], ROOMY).unwrap_err();
+    assert_eq!(error.kind(), tranship_connector::ErrorKind::Limit, "{error}");
 }
 
 #[test]

@@ -104,6 +104,9 @@ impl Source for TableSource {
         let row_bytes = file_bytes / rows.max(1);
         let rows_per_split = (context.split_bytes / row_bytes.max(1)).clamp(1, SPLIT_ROWS);
         let mut liveness = Liveness::new(context.scratch, &[rows], SameVersion::RowLives);
+        if self.options.option("duplicates") == Some("keep-all") {
+            liveness = liveness.keeping_duplicates();
+        }
         let mut splits: Vec<Split> = Vec::new();
         let mut row = 0;
         self.each_row(|id, key| {

@@ -1,2 +1,11 @@
-//! The Milvus readers against dumps of real Milvus, hand-made variants and damaged ones.
+//! The Milvus reader against a dump of real Milvus, hand-made variants and damaged ones.
 #![allow(clippy::disallowed_methods)]
+
+mod backup;
+mod damage;
+mod lite;
+mod made;
+mod messages;
+mod shapes;
+mod support;
+mod truth;

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tranship_collection::json::Entries;
-use tranship_collection::{CollectionSchema, IdKinds, VectorKind, VectorSpec};
+use tranship_collection::{CollectionSchema, Element, IdKinds, VectorKind, VectorSpec};
 use tranship_connector::{
     Batches, Error, OpenOptions, PrepareContext, Prepared, RejectSink, Result, RowLedger, Source, Split, Splits,
 };
@@ -199,7 +199,13 @@ fn stated_vectors(file: &Path, limits: &Limits) -> Result<Vec<VectorSpec>> {
 fn dense_spec(name: &str, params: &Value, hnsw: Option<&Value>) -> Option<VectorSpec> {
     let dim = usize::try_from(params.get("size")?.as_u64()?).ok().filter(|dim| *dim <= dialect::MAX_DIM)?;
     let multi = params.get("multivector_config").is_some_and(Value::is_object);
+    let element = match params.get("datatype").and_then(Value::as_str) {
+        // Rows of multivectors are f32 here, whatever the server keeps them in.
+        Some(name) if !multi => dialect::element(name)?,
+        _ => Element::F32,
+    };
     Some(VectorSpec {
+        element,
         kind: if multi { VectorKind::Multi } else { VectorKind::Dense },
         metric: Some(dialect::metric(params.get("distance")?.as_str()?)?),
         index: dialect::index_spec(params.get("hnsw_config"), hnsw),

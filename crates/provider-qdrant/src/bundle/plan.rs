@@ -72,11 +72,7 @@ fn vector_losses(spec: &VectorSpec) -> Result<Vec<Loss>> {
         return Err(refused(format!("it has no metric {}", metric.name())).hint("leave this vector out"));
     }
     let (_, mut losses) = dialect::hnsw_config(spec.index.as_ref(), &path);
-    if spec.element != Element::F32 {
-        if metric == Metric::Cosine {
-            return Err(refused("its elements are not f32, and cosine vectors are recomputed".to_owned())
-                .hint("cast it to f32 first"));
-        }
+    if dialect::datatype(spec.element).is_none() {
         let (from, to) = (format!("{:?}", spec.element).to_lowercase(), "f32 with the same values");
         losses.push(dialect::loss("ELEMENT_WIDENED", &path, from, to, Grade::Exact));
     }
@@ -98,9 +94,20 @@ fn sparse_losses(spec: &VectorSpec, path: &str) -> Result<Vec<Loss>> {
     Ok(other.map(loss).into_iter().collect())
 }
 
-/// True if Qdrant brings this vector to unit length.
+/// The element type that Qdrant stores this vector in.
+pub fn stored_element(spec: &VectorSpec) -> Element {
+    if dialect::datatype(spec.element).is_some() { spec.element } else { Element::F32 }
+}
+
+/// How far this vector may come back from its projection, if Qdrant computes it anew.
+pub fn tolerance(spec: &VectorSpec) -> f32 {
+    if stored_element(spec) == Element::F16 { dialect::UNIT_TOLERANCE_F16 } else { dialect::UNIT_TOLERANCE }
+}
+
+/// True if Qdrant brings this vector to unit length, which it does not with bytes.
 pub fn is_normalised(spec: &VectorSpec) -> bool {
-    spec.kind != VectorKind::Sparse && spec.metric == Some(Metric::Cosine)
+    let floats = spec.kind != VectorKind::Sparse && stored_element(spec) != Element::U8;
+    floats && spec.metric == Some(Metric::Cosine)
 }
 
 /// The body of `PUT /collections/{c}`; `None` without any vector.
@@ -133,6 +140,10 @@ pub fn create_body(schema: &CollectionSchema) -> Option<Value> {
 
 fn dense_params(spec: &VectorSpec) -> Value {
     let mut params = json!({ "size": spec.dim, "distance": spec.metric.and_then(dialect::distance) });
+    let element = stored_element(spec);
+    if element != Element::F32 {
+        params["datatype"] = json!(dialect::datatype(element));
+    }
     if spec.kind == VectorKind::Multi {
         params["multivector_config"] = json!({ "comparator": "max_sim" });
     }

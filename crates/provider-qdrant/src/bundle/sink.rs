@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tranship_collection::{BatchView, CollectionSchema, Fault};
+use tranship_collection::{BatchView, CollectionSchema, Element, Fault, VectorSpec};
 use tranship_connector::job::Job;
 use tranship_connector::{
     CreateOptions, Error, ErrorKind, Mapping, Negotiated, Result, ShardFile, ShardOutput, ShardWriter, Sink, Totals,
@@ -180,8 +180,8 @@ impl BundleSink {
 impl Sink for BundleSink {
     fn negotiate(&self, schema: &CollectionSchema) -> Result<Negotiated> {
         let losses = plan::losses(schema, &self.document_key)?;
-        let normalised: Vec<String> =
-            schema.stored_vectors().filter(|spec| plan::is_normalised(spec)).map(|spec| spec.name.clone()).collect();
+        let normalised: Vec<&VectorSpec> = schema.stored_vectors().filter(|spec| plan::is_normalised(spec)).collect();
+        let narrow = schema.stored_vectors().map(|spec| (spec.name.clone(), plan::stored_element(spec)));
         let mapping = Mapping {
             target: "qdrant".to_owned(),
             collection: self.collection_name(schema)?,
@@ -189,8 +189,9 @@ impl Sink for BundleSink {
             document_key: self.document_key.clone(),
             namespace_key: schema.namespaced.then(|| NAMESPACE_KEY.to_owned()),
             exact_key: Some(EXACT_KEY.to_owned()),
-            tolerance: normalised.iter().map(|name| (name.clone(), dialect::UNIT_TOLERANCE)).collect(),
-            normalised,
+            tolerance: normalised.iter().map(|spec| (spec.name.clone(), plan::tolerance(spec))).collect(),
+            normalised: normalised.iter().map(|spec| spec.name.clone()).collect(),
+            elements: narrow.filter(|(_, element)| *element != Element::F32).collect(),
             losses: losses.clone(),
             schema: schema.clone(),
             source_fingerprint: None,

@@ -12,7 +12,7 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt8Type;
 use tranship_collection::schema::IdKind;
-use tranship_collection::{CollectionSchema, Element, IdKinds, layout};
+use tranship_collection::{CollectionSchema, IdKinds, layout};
 use tranship_connector::{
     Batches, Error, Mapping, OpenOptions, PrepareContext, Prepared, RejectSink, Result, RowLedger, Source, Split,
     Splits,
@@ -53,8 +53,7 @@ impl BundleSource {
         })?;
         let mapping = parse_mapping(&read_listed(root, MAPPING, entry)?, &root.join(MAPPING))?;
         let stored = Arc::new(stored_schema(&mapping.schema));
-        let mut schema = mapping.schema.clone();
-        schema.vectors.iter_mut().for_each(|vector| vector.element = Element::F32);
+        let schema = mapping.schema.clone();
         if let Some(wanted) = &options.collection
             && *wanted != schema.name
             && *wanted != mapping.collection

@@ -127,7 +127,7 @@ pub fn write(path: &Path, schema: &CollectionSchema, batches: &[RecordBatch], op
         schema,
         shards: &shards,
         fingerprint: &fingerprint(schema, batches),
-        expected: Some(&fingerprint(schema, &projected)),
+        expected: Some(&fingerprint(&mapping.projected_schema(schema), &projected)),
         losses: &negotiated.losses,
         mapping: Some(mapping),
         identity: &SourceIdentity::default(),

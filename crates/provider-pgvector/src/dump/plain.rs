@@ -1,0 +1,364 @@
+//! Walks over a plain SQL dump: what its statements declare, and where the rows of its tables stand.
+//!
+//! ```text
+//! statements ;  COPY t (a, b) FROM stdin; LF  rows LF ..  \. LF  statements ; INSERT INTO t (a, b) VALUES (..), (..); ..
+//! ```
+//! Invariant: every row belongs to one [`Run`]; a run of COPY data ends before its `\.`, a run of INSERT statements of one
+//! table and one column list at the end of the last of them. pg_dump writes keys and indexes behind the data, so only a
+//! walk to the end knows them. Work memory is one statement's beginning and a few numbers per run and per 64 KiB.
+//!
+//! Errors: damaged for COPY data without its end, for a statement without its end, and for a dump of pg_dump without
+//! its last line: it was cut. Source: `src/bin/pg_dump/pg_backup_archiver.c` (RestoreArchive), `pg_dump.c`.
+
+use std::io::{BufRead, BufReader, Read};
+
+use tranship_connector::{Error, Result};
+
+use super::input::read_error;
+use crate::bytes::position;
+use crate::sql::token::split_comments;
+use crate::sql::{Catalog, Lexer, Stop, TableName};
+
+/// Bytes kept of a statement.
+const KEPT_BYTES: usize = 1 << 20;
+/// INSERT statements are told apart for splitting after so many bytes.
+const CUT_BYTES: u64 = 64 << 10;
+const BUFFER_BYTES: usize = 1 << 20;
+/// Runs of data: more means that single INSERT statements of several tables take turns.
+const MAX_RUNS: usize = 1_000_000;
+
+const COMPLETE: [&str; 2] = ["PostgreSQL database dump complete", "PostgreSQL database cluster dump complete"];
+const BEGUN: [&str; 2] = ["-- PostgreSQL database dump\n", "-- PostgreSQL database cluster dump\n"];
+
+/// Rows of one table that stand together.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The table.
+    pub table: TableName,
+    /// Which database of the dump, counted by `\connect`.
+    pub database: u32,
+    /// The columns, if the statement lists them.
+    pub columns: Option<Vec<String>>,
+    /// INSERT statements, not COPY data.
+    pub inserts: bool,
+    /// Why the rows cannot be read, if they cannot.
+    pub unreadable: Option<&'static str>,
+    /// Offset of the first byte.
+    pub start: u64,
+    /// Offset behind the last byte.
+    pub end: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Places between INSERT statements (offset, rows of the run before).
+    pub cuts: Vec<(u64, u64)>,
+}
+
+/// What a walk found.
+#[derive(Debug, Clone, Default)]
+pub struct Scan {
+    /// Declarations.
+    pub catalog: Catalog,
+    /// Data.
+    pub runs: Vec<Run>,
+    /// Version of the server, as the dump's first lines state it.
+    pub server: Option<String>,
+    /// Version of pg_dump.
+    pub pg_dump: Option<String>,
+    /// The walk came to the end.
+    pub complete: bool,
+}
+
+/// Walks over `input`, called `label`, up to `limit` bytes.
+pub fn scan(input: Box<dyn Read + Send>, label: &str, limit: Option<u64>) -> Result<Scan> {
+    let mut walk = Walk::new(input, label, limit);
+    while walk.statement()? {}
+    Ok(walk.scan)
+}
+
+/// Takes in the statements of the end of a dump, as far as they can be told from data: for a first look.
+pub fn glance_at_end(tail: &[u8], catalog: &mut Catalog) {
+    let text = String::from_utf8_lossy(tail);
+    let after_copy = text.rfind("\n\\.\n").map(|at| at + 4);
+    let constraint = ["; Type: CONSTRAINT; ", "; Type: INDEX; "].iter().filter_map(|mark| text.find(mark)).min();
+    let begin = constraint.and_then(|at| text.get(..at)?.rfind("--\n-- Name: "));
+    let Some(rest) = after_copy.or(begin).and_then(|at| text.get(at..)) else { return };
+    let (mut lexer, mut rest) = (Lexer::new(catalog.plain_escapes), rest);
+    while let Some(end) = lexer.run(rest.as_bytes(), Stop::Statement) {
+        let Some((statement, behind)) = rest.split_at_checked(end) else { return };
+        catalog.statement(statement);
+        rest = behind;
+    }
+}
+
+struct Walk<'l> {
+    input: BufReader<Box<dyn Read + Send>>,
+    label: &'l str,
+    limit: Option<u64>,
+    offset: u64,
+    lexer: Lexer,
+    kept: Vec<u8>,
+    scan: Scan,
+    database: u32,
+    /// A dump of pg_dump has begun and has not said that it is complete.
+    open_dump: bool,
+}
+
+impl<'l> Walk<'l> {
+    fn new(input: Box<dyn Read + Send>, label: &'l str, limit: Option<u64>) -> Self {
+        Walk {
+            input: BufReader::with_capacity(BUFFER_BYTES, input),
+            label,
+            limit,
+            offset: 0,
+            lexer: Lexer::new(false),
+            kept: Vec::new(),
+            scan: Scan::default(),
+            database: 0,
+            open_dump: false,
+        }
+    }
+
+    /// Takes in one statement, and the data that follows it; false at the end.
+    fn statement(&mut self) -> Result<bool> {
+        let start = self.offset;
+        let tuples = self.lexer.tuples;
+        self.kept.clear();
+        loop {
+            if self.limit.is_some_and(|limit| self.offset >= limit) {
+                return Ok(false);
+            }
+            let Walk { input, lexer, kept, .. } = self;
+            let bytes = input.fill_buf().map_err(|error| read_error(self.label, self.offset, error))?;
+            if bytes.is_empty() {
+                self.end(start)?;
+                return Ok(false);
+            }
+            let end = lexer.run(bytes, Stop::Statement);
+            let used = end.unwrap_or(bytes.len());
+            let room = KEPT_BYTES.saturating_sub(kept.len()).min(used);
+            kept.extend_from_slice(bytes.get(..room).unwrap_or_default());
+            self.consume(used);
+            if end.is_some() {
+                break;
+            }
+        }
+        let kept = std::mem::take(&mut self.kept);
+        let text = String::from_utf8_lossy(&kept);
+        let done = self.take(&text, start, self.lexer.tuples - tuples);
+        self.kept = kept;
+        done.map(|()| true)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+        self.offset += count as u64;
+    }
+
+    fn take(&mut self, text: &str, start: u64, tuples: u64) -> Result<()> {
+        let (comments, statement) = split_comments(text);
+        self.take_comments(comments);
+        let begins = |word: &str| statement.get(..word.len()).is_some_and(|own| own.eq_ignore_ascii_case(word));
+        if let Some(command) = statement.strip_prefix('\\') {
+            self.take_command(command);
+        } else if begins("insert") {
+            self.take_insert(statement, start, tuples)?;
+        } else if begins("copy") {
+            if let Some(head) = self.scan.catalog.copy_head(statement) {
+                let unreadable = head.unusual.then_some("its COPY data is not in the text format that pg_dump writes");
+                let (table, columns) = (head.table, head.columns);
+                let run = Run {
+                    table,
+                    database: self.database,
+                    columns,
+                    inserts: false,
+                    unreadable,
+                    start: 0,
+                    end: 0,
+                    rows: 0,
+                    cuts: Vec::new(),
+                };
+                self.copy_data(run)?;
+            }
+        } else {
+            self.scan.catalog.statement(statement);
+            self.lexer.set_plain_escapes(self.scan.catalog.plain_escapes);
+        }
+        Ok(())
+    }
+
+    fn take_comments(&mut self, comments: &str) {
+        if BEGUN.iter().any(|line| comments.contains(line)) {
+            self.open_dump = true;
+        }
+        if COMPLETE.iter().any(|line| comments.contains(line)) {
+            self.open_dump = false;
+        }
+        for line in comments.lines() {
+            if let Some(version) = line.strip_prefix("-- Dumped from database version ") {
+                self.scan.server.get_or_insert_with(|| version.trim().to_owned());
+            }
+            if let Some(version) = line.strip_prefix("-- Dumped by pg_dump version ") {
+                self.scan.pg_dump.get_or_insert_with(|| version.trim().to_owned());
+            }
+        }
+    }
+
+    fn take_command(&mut self, command: &str) {
+        let mut words = command.split_whitespace();
+        match words.next() {
+            Some("connect" | "c") => self.database += 1,
+            Some("encoding") => self.scan.catalog.encoding = words.next().map(|name| name.trim_matches('\'').to_owned()),
+            // \restrict, \unrestrict, \echo and the like say nothing about data.
+            _ => {}
+        }
+    }
+
+    fn take_insert(&mut self, statement: &str, start: u64, tuples: u64) -> Result<()> {
+        let Some(head) = self.scan.catalog.insert_head(statement) else { return Ok(()) };
+        let unreadable = head.from_query.then_some("it is filled by INSERT .. SELECT, which only PostgreSQL can run");
+        let end = self.offset;
+        if let Some(run) = self.scan.runs.last_mut() {
+            let same = run.inserts && run.table == head.table && run.columns == head.columns && run.database == self.database;
+            if same && run.unreadable == unreadable {
+                let last_cut = run.cuts.last().map_or(run.start, |(offset, _)| *offset);
+                if start - last_cut >= CUT_BYTES {
+                    run.cuts.push((start, run.rows));
+                }
+                run.end = end;
+                run.rows += tuples;
+                return Ok(());
+            }
+        }
+        let (table, columns, database) = (head.table, head.columns, self.database);
+        self.push(Run { table, database, columns, inserts: true, unreadable, start, end, rows: tuples, cuts: Vec::new() })
+    }
+
+    fn push(&mut self, run: Run) -> Result<()> {
+        if self.scan.runs.len() >= MAX_RUNS {
+            return Err(Error::limit(format!("INSERT statements of several tables take turns more than {MAX_RUNS} times"))
+                .with("file", self.label)
+                .hint("dump the one table, with `pg_dump -t`"));
+        }
+        self.scan.runs.push(run);
+        Ok(())
+    }
+
+    /// Passes over the rows behind a COPY statement and counts them.
+    fn copy_data(&mut self, mut run: Run) -> Result<()> {
+        self.rest_of_line()?;
+        run.start = self.offset;
+        let mut end = DataEnd::LineStart;
+        loop {
+            if self.limit.is_some_and(|limit| self.offset >= limit) {
+                run.end = self.offset;
+                return self.push(run);
+            }
+            let bytes = self.input.fill_buf().map_err(|error| read_error(self.label, self.offset, error))?;
+            let at_end = bytes.is_empty();
+            let found = if at_end { end.is_terminator().then_some(0) } else { end.find(bytes, &mut run.rows) };
+            let used = found.unwrap_or(bytes.len());
+            self.consume(used);
+            if let Some(_end) = found {
+                break;
+            }
+            if at_end {
+                return Err(self.truncated("the rows of a COPY end without their `\\.` line"));
+            }
+        }
+        run.end = self.offset - end.length();
+        self.push(run)
+    }
+
+    fn rest_of_line(&mut self) -> Result<()> {
+        loop {
+            let bytes = self.input.fill_buf().map_err(|error| read_error(self.label, self.offset, error))?;
+            if bytes.is_empty() {
+                return Err(self.truncated("a COPY statement has no rows and no `\\.` line"));
+            }
+            let end = position(b'\n', bytes);
+            let used = end.map_or(bytes.len(), |end| end + 1);
+            self.consume(used);
+            if end.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The input is at its end, with what was kept since `start`.
+    fn end(&mut self, start: u64) -> Result<()> {
+        let kept = std::mem::take(&mut self.kept);
+        let text = String::from_utf8_lossy(&kept);
+        let (comments, _) = split_comments(&text);
+        self.take_comments(&format!("{comments}\n"));
+        if !self.lexer.is_between_statements() {
+            return Err(self.truncated("the last statement has no end").with("begins at", start));
+        }
+        if self.open_dump {
+            return Err(self.truncated("the last line of pg_dump, `-- PostgreSQL database dump complete`, is missing"));
+        }
+        self.scan.complete = true;
+        Ok(())
+    }
+
+    fn truncated(&self, what: &str) -> Error {
+        Error::damaged(format!("the dump is truncated: {what}"))
+            .with("file", self.label)
+            .with("byte", self.offset)
+            .hint("copy the dump again and compare sizes, or make a new one")
+    }
+}
+
+/// Finds the line `\.` in pieces of COPY data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DataEnd {
+    LineStart,
+    InLine,
+    Backslash,
+    Dot,
+    DotReturn,
+    /// The line with its line feed, which has so many bytes.
+    Found(u64),
+}
+
+impl DataEnd {
+    /// The offset behind the terminator's line feed; counts the rows before it.
+    fn find(&mut self, bytes: &[u8], rows: &mut u64) -> Option<usize> {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            *self = match (*self, byte) {
+                (DataEnd::LineStart, b'\\') => DataEnd::Backslash,
+                (DataEnd::Backslash, b'.') => DataEnd::Dot,
+                (DataEnd::Dot, b'\r') => DataEnd::DotReturn,
+                (DataEnd::Dot, b'\n') => DataEnd::Found(3),
+                (DataEnd::DotReturn, b'\n') => DataEnd::Found(4),
+                (_, b'\n') => {
+                    *rows += 1;
+                    DataEnd::LineStart
+                }
+                _ => DataEnd::InLine,
+            };
+            at += 1;
+            if matches!(self, DataEnd::Found(_)) {
+                return Some(at);
+            }
+            if *self == DataEnd::InLine {
+                at += position(b'\n', bytes.get(at..).unwrap_or_default()).unwrap_or(bytes.len() - at);
+            }
+        }
+        None
+    }
+
+    /// True if the input may end here: the terminator without its line feed.
+    fn is_terminator(&self) -> bool {
+        matches!(self, DataEnd::Dot | DataEnd::DotReturn)
+    }
+
+    /// Bytes of the terminator.
+    fn length(&self) -> u64 {
+        match self {
+            DataEnd::Found(len) => *len,
+            DataEnd::DotReturn => 3,
+            _ => 2,
+        }
+    }
+}

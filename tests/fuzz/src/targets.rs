@@ -1,0 +1,192 @@
+//! What is fuzzed: one entry per reader, and the one way that all of them go.
+//!
+//! An input is either the file itself, or a list of patches to a stored dump, for formats of many or of large files:
+//!
+//! ```text
+//! patch = u8 file | u8 kind | u32 offset | u8 length | length bytes       little-endian; file and offset wrap around
+//! kind  = 0 overwrite | 1 cut the file there | 2 insert | 3 take `length` bytes out | 4 remove the file
+//! ```
+//!
+//! Whatever the input is, reading must end in an error, in rejects or in records: a panic, an allocation beyond the
+//! fuzzer's limit, a batch of the wrong layout, or metadata that has no digest is a finding.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use tranship_connector::OpenOptions;
+use tranship_testkit::{fixtures, reading};
+use tranship_toolkit::{open, providers};
+
+/// Bytes that `prepare` may use: little, so that spilling is reached.
+const MEMORY: u64 = 16 << 20;
+/// Collections of one input that are read.
+const COLLECTIONS: usize = 4;
+
+/// One reader under test.
+pub struct Target {
+    /// Name of its corpus.
+    pub name: &'static str,
+    /// The connector.
+    pub provider: &'static str,
+    /// What the input stands for.
+    pub input: Input,
+    /// Options of the connector; `{dir}` is where the files lie. `id_column` and `vector_column` are the general ones.
+    pub options: &'static [(&'static str, &'static str)],
+}
+
+/// What an input stands for.
+pub enum Input {
+    /// The bytes of the file that is called so.
+    File(&'static str),
+    /// Patches to these files and directories of a fixture; the first of them is opened.
+    Patches(&'static str, &'static [&'static str]),
+}
+
+use Input::{File, Patches};
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    Target { name: "jsonl", provider: "jsonl", input: File("in.jsonl"), options: &[] },
+    Target { name: "parquet", provider: "parquet", input: File("in.parquet"), options: &[] },
+    Target {
+        name: "chroma",
+        provider: "chroma",
+        input: Patches("chroma-small-1.0.0", &["chroma-small-1.0.0"]),
+        options: &[],
+    },
+    Target { name: "qdrant_pages", provider: "qdrant", input: File("scroll-00001.json"), options: &[] },
+];
+
+/// A target with its files in place.
+pub struct Harness {
+    target: &'static Target,
+    dir: TempDir,
+    /// The files of the fixture, relative to `dir`, sorted.
+    base: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Harness {
+    /// Puts the files of `target` into a directory of its own.
+    pub fn new(target: &'static Target) -> Self {
+        let dir = tempfile::tempdir().expect("a directory of its own");
+        let mut base = Vec::new();
+        if let Patches(fixture, files) = &target.input {
+            let home = fixtures::shared(fixture);
+            files.iter().for_each(|file| collect(&home, &home.join(file), &mut base));
+            base.sort();
+            base.iter().for_each(|(path, bytes)| put(&dir.path().join(path), bytes));
+        }
+        Harness { target, dir, base }
+    }
+
+    /// Reads what `input` stands for.
+    pub fn read(&self, input: &[u8]) {
+        let dir = self.dir.path();
+        match self.target.input {
+            File(name) => {
+                put(&dir.join(name), input);
+                self.read_at(&dir.join(name));
+            }
+            Patches(_, files) => {
+                let touched = self.patch(input);
+                self.read_at(&dir.join(files[0]));
+                touched.into_iter().for_each(|file| put(&dir.join(&self.base[file].0), &self.base[file].1));
+            }
+        }
+    }
+
+    fn read_at(&self, path: &Path) {
+        providers::registry().connectors.iter().for_each(|connector| {
+            let _score = (connector.probe)(path);
+        });
+        let locator = format!("{}:{}", self.target.provider, path.display());
+        let options = self.options();
+        let names: Vec<Option<String>> = match open::list(&locator, &options) {
+            Ok((_, found)) => found.into_iter().take(COLLECTIONS).map(|info| Some(info.name)).collect(),
+            Err(_) => vec![None],
+        };
+        for collection in names {
+            let options = OpenOptions { collection, ..options.clone() };
+            let _outcome =
+                open::source(&locator, &options).and_then(|opened| reading::read_within(&*opened.source, MEMORY));
+        }
+    }
+
+    fn options(&self) -> OpenOptions {
+        let mut options = OpenOptions { allow_inconsistent: true, allow_lossy: true, ..OpenOptions::default() };
+        for (key, value) in self.target.options {
+            let value = value.replace("{dir}", &self.dir.path().display().to_string());
+            match *key {
+                "id_column" => options.id_column = Some(value),
+                "vector_column" => options.vector_column = Some(value),
+                key => {
+                    options.options.insert(key.to_owned(), value);
+                }
+            }
+        }
+        options
+    }
+
+    /// Applies the patches; gives the positions of the files that are not what they were.
+    fn patch(&self, mut input: &[u8]) -> Vec<usize> {
+        let mut patched: Vec<(usize, Option<Vec<u8>>)> = Vec::new();
+        while let Some(([file, kind, a, b, c, d, length], rest)) = input.split_first_chunk::<7>() {
+            let (bytes, rest) = rest.split_at(usize::from(*length).min(rest.len()));
+            input = rest;
+            let file = usize::from(*file) % self.base.len();
+            let place = patched.iter().position(|(other, _)| *other == file).unwrap_or_else(|| {
+                patched.push((file, Some(self.base[file].1.clone())));
+                patched.len() - 1
+            });
+            let offset = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+            let contents = &mut patched[place].1;
+            match (kind % 5, &mut *contents) {
+                (4, _) => *contents = None,
+                (kind, Some(contents)) => change(contents, kind, offset, usize::from(*length), bytes),
+                (_, None) => {}
+            }
+        }
+        for (file, contents) in &patched {
+            let path = self.dir.path().join(&self.base[*file].0);
+            match contents {
+                Some(contents) => put(&path, contents),
+                None => std::fs::remove_file(&path).expect("a file of its own can be removed"),
+            }
+        }
+        patched.into_iter().map(|(file, _)| file).collect()
+    }
+}
+
+fn change(contents: &mut Vec<u8>, kind: u8, offset: usize, length: usize, bytes: &[u8]) {
+    let start = offset % (contents.len() + 1);
+    let end = |length: usize| (start + length).min(contents.len());
+    match kind {
+        0 => {
+            let end = end(bytes.len());
+            contents.splice(start..end, bytes.iter().copied());
+        }
+        1 => contents.truncate(start),
+        2 => {
+            contents.splice(start..start, bytes.iter().copied());
+        }
+        _ => {
+            let end = end(length);
+            contents.drain(start..end);
+        }
+    }
+}
+
+fn collect(home: &Path, path: &Path, base: &mut Vec<(PathBuf, Vec<u8>)>) {
+    if !path.is_dir() {
+        let name = path.strip_prefix(home).expect("below the fixture").to_owned();
+        return base.push((name, std::fs::read(path).expect("a fixture can be read")));
+    }
+    for entry in std::fs::read_dir(path).expect("a fixture can be listed") {
+        collect(home, &entry.expect("a fixture can be listed").path(), base);
+    }
+}
+
+fn put(path: &Path, bytes: &[u8]) {
+    std::fs::create_dir_all(path.parent().expect("a file lies in a directory")).expect("a directory of its own");
+    std::fs::write(path, bytes).expect("a file of its own can be written");
+}
