@@ -28,7 +28,7 @@ pub static CONNECTOR: Connector = Connector {
         metadata: "all scalar types, arrays, JSON, dynamic keys; null stays null",
         several_collections: true,
         bundles: false,
-        proven_with: "milvus 2.3.5",
+        proven_with: "milvus 2.3.5, milvus-lite 2.5.1 and 3.2.2",
         covers: COVERS,
     },
     options: OPTIONS,
@@ -58,6 +58,16 @@ const COVERS: &[Coverage] = &[
         what: "packed Parquet (storage v2) of Milvus 2.6",
         known: Known::SheetOnly,
         note: "files written by the tests",
+    },
+    Coverage {
+        what: "Milvus Lite 2.2 to 2.5 (SQLite)",
+        known: Known::StoredDump,
+        note: "2.5.1: float, f16, binary and sparse vectors, all scalar types, text keys",
+    },
+    Coverage {
+        what: "Milvus Lite 3.0 to 3.2 (directory), open or closed",
+        known: Known::AgainstEngine,
+        note: "a directory of 3.2.2 made by the test and copied while open, and a stored dump",
     },
     Coverage {
         what: "storage v3 (Milvus 2.7 and later), backups of format `snapshot`, encrypted logs",

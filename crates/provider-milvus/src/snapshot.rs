@@ -16,7 +16,7 @@
 
 mod backup;
 mod catalog;
-mod cell;
+pub(crate) mod cell;
 mod deletes;
 mod description;
 mod log;
@@ -27,7 +27,7 @@ mod reader;
 mod segment;
 mod source;
 mod tree;
-mod value;
+pub(crate) mod value;
 
 use std::path::{Path, PathBuf};
 

@@ -3,6 +3,7 @@
 
 mod backup;
 mod damage;
+mod lite;
 mod made;
 mod messages;
 mod shapes;
