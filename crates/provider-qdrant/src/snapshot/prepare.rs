@@ -28,7 +28,8 @@ use super::point_id::{PACKED_BYTES, PointId};
 use super::reader::{OverlayReader, SegmentReader};
 use super::segment::Segment;
 use super::source::{Shard, SnapshotSource};
-use super::wal::{self, vectors::Summation};
+use super::wal::vectors::Summation;
+use super::wal::{self, Release};
 
 /// Most rows of a split.
 const SPLIT_ROWS: u64 = 200_000;
@@ -230,13 +231,19 @@ fn check_trackers(
 fn open_logs(source: &SnapshotSource) -> Result<Vec<Option<Box<dyn Log>>>> {
     let open = |shard: &Shard| {
         let files = shard.copy.files.below("wal");
-        let summation = match shard.segments.iter().any(|(files, _)| files.has_rocksdb()) {
-            true => Summation::ByRegister,
-            false => Summation::ByLane,
-        };
-        wal::open(&files, &source.columns, shard.newest_flushed(), summation, &source.options)
+        wal::open(&files, &source.columns, shard.newest_flushed(), release(shard), &source.options)
     };
     source.shards.iter().map(open).collect()
+}
+
+/// What the files of a shard tell of the release that wrote it: RocksDB went with 1.16, id trackers left it with 1.14.
+fn release(shard: &Shard) -> Release {
+    let has_rocksdb = shard.segments.iter().any(|(files, _)| files.has_rocksdb());
+    let has_flat_tracker = shard.segments.iter().any(|(files, _)| files.has_mutable_tracker());
+    Release {
+        summation: if has_rocksdb { Summation::ByRegister } else { Summation::ByLane },
+        upsert_keeps_payload: has_rocksdb && !has_flat_tracker,
+    }
 }
 
 /// A directory of their own for spill files of trackers, whose names would meet those of the collection.

@@ -73,6 +73,11 @@ impl SegmentFiles {
         self.files.get("CURRENT").is_some() || self.backup.as_ref().is_some_and(|backup| !backup.is_empty())
     }
 
+    /// True if there is the id tracker of appendable segments since 1.14.
+    pub fn has_mutable_tracker(&self) -> bool {
+        self.files.get("mutable_id_tracker.mappings").is_some()
+    }
+
     /// Reads `segment.json`.
     pub fn config(&self, limits: &Limits) -> Result<SegmentConfig> {
         let blob = self

@@ -2,40 +2,40 @@
 //!
 //! Invariant: an operation of number n is applied to a point only if the point's version is below n, or n itself when
 //! the log brought it there; what the segments hold at version n already has it. A point that is written anew loses
-//! what is not named; a partial change takes the rest as the segments hold it.
+//! what is not named (up to 1.13 it keeps its payload if none is sent); a partial change takes the rest as the segments hold it.
 //!
 //! Which points a filter finds cannot be asked of all points of the segments. Up to the newest version that the
 //! segments have flushed it need not be: only points that the replay itself has brought back are asked. A filter
 //! beyond that version, or a condition that is not understood, ends the replay; with `--allow-inconsistent` the
 //! operation is left out and told.
 //!
-//! Memory: the points that differ from the segments, up to the budget given.
-//! Errors: changing (operations left to the server), limit (too many points), damaged (payloads that are no JSON).
+//! Memory: the points that differ from the segments.
+//! Errors: changing (operations left to the server), damaged (payloads that are no JSON).
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 use tranship_connector::{Error, ErrorKind, Result};
 
+use super::Release;
 use super::filter::{Filter, NotUnderstood};
 use super::operation::{Operation, Point, PointChange, Targets, UpdateMode, Vectors};
 use super::payload::{JsonPath, Payload};
-use super::vectors::{Summation, stored};
+use super::vectors::stored;
 use crate::snapshot::overlay::{BasePoints, Change, Overlay, Part, VectorValue};
 use crate::snapshot::point_id::PointId;
 use crate::snapshot::schema::Columns;
 
 /// Memory of a point beside its vectors and payload.
-const POINT_BYTES: u64 = 256;
+pub const POINT_BYTES: u64 = 256;
 
 /// A replay under way.
 pub struct Replay<'a> {
     columns: &'a Columns,
-    summation: Summation,
+    release: Release,
     base: &'a dyn BasePoints,
     newest: Option<u64>,
     allow_inconsistent: bool,
-    memory_bytes: u64,
     used_bytes: u64,
     points: HashMap<PointId, State>,
     notes: Vec<String>,
@@ -65,14 +65,13 @@ impl<'a> Replay<'a> {
     /// Nothing replayed yet. `newest` is the highest version that the segments have flushed.
     pub fn new(
         columns: &'a Columns,
-        summation: Summation,
+        release: Release,
         base: &'a dyn BasePoints,
         newest: Option<u64>,
         allow_inconsistent: bool,
-        memory_bytes: u64,
     ) -> Self {
         let (used_bytes, points, notes) = (0, HashMap::new(), Vec::new());
-        Replay { columns, summation, base, newest, allow_inconsistent, memory_bytes, used_bytes, points, notes }
+        Replay { columns, release, base, newest, allow_inconsistent, used_bytes, points, notes }
     }
 
     /// Applies the operation `name` of number `number`, which stands in `file`.
@@ -93,19 +92,12 @@ impl<'a> Replay<'a> {
             Operation::Change { of: Targets::Filter(filter), change } => self.by_filter(&filter, &change, current),
             Operation::Raw(ids) => self.raw(&ids, current),
             Operation::Schema => Ok(()),
-        }?;
-        if self.used_bytes > self.memory_bytes {
-            return Err(Error::limit(format!(
-                "the write-ahead log changes more points than fit into {} MiB",
-                self.memory_bytes >> 20
-            ))
-            .with("file", file)
-            .with("operation", number)
-            .hint(
-                "give more --memory, or start the server once on a copy of the directory, so that it applies its log",
-            ));
         }
-        Ok(())
+    }
+
+    /// Memory of the points that differ from the segments.
+    pub fn used_bytes(&self) -> u64 {
+        self.used_bytes
     }
 
     /// What has become of the points.
@@ -131,7 +123,11 @@ impl<'a> Replay<'a> {
         }
         let mut vectors = vec![Part::Absent; self.columns.len()];
         self.place(&mut vectors, point.vectors, current);
-        let payload = point.payload.map_or(Part::Absent, Part::Value);
+        let payload = match point.payload {
+            Some(text) => Part::Value(text),
+            None if self.release.upsert_keeps_payload => self.payload_part(&point.id),
+            None => Part::Value("{}".to_owned()),
+        };
         self.put(point.id, Live { version: current.number, vectors, payload });
         Ok(())
     }
@@ -211,6 +207,10 @@ impl<'a> Replay<'a> {
             }
             PointChange::ClearPayload => live.payload = Part::Absent,
             PointChange::OverwritePayload(text) => live.payload = Part::Value(text.clone()),
+            // Where no payload is stored at all, nothing is merged, and nulls stay.
+            PointChange::SetPayload(text, None) if !self.has_payload(&id, &live.payload)? => {
+                live.payload = Part::Value(text.clone());
+            }
             PointChange::SetPayload(text, path) => {
                 let mut payload = self.payload(&id, &live.payload, current)?;
                 let path = path.as_deref().map(JsonPath::parse);
@@ -252,11 +252,7 @@ impl<'a> Replay<'a> {
 
     /// True if the filter lets a point that exists pass; what cannot be asked is left out.
     fn asked(&mut self, id: &PointId, filter: &Filter, current: Current<'_>) -> Result<bool> {
-        let stored = match self.points.get(id) {
-            Some(State::Live(live)) => live.payload.clone(),
-            _ => Part::Stored,
-        };
-        let text = self.payload(id, &stored, current)?.text();
+        let text = self.payload(id, &self.payload_part(id), current)?.text();
         let payload: Map<String, Value> = serde_json::from_str(&text).map_err(|e| no_json(current).caused_by(e))?;
         match filter.matches(id, &payload) {
             Ok(answer) => Ok(answer),
@@ -277,11 +273,29 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// True if a payload is stored, be it an empty one; clearing it takes it away.
+    fn has_payload(&self, id: &PointId, part: &Part<String>) -> Result<bool> {
+        match part {
+            Part::Value(_) => Ok(true),
+            Part::Absent => Ok(false),
+            Part::Stored => Ok(self.base.payload(id)?.is_some()),
+        }
+    }
+
+    /// The payload of a point as it is now.
+    fn payload_part(&self, id: &PointId) -> Part<String> {
+        match self.points.get(id) {
+            Some(State::Live(live)) => live.payload.clone(),
+            None if self.base.version(id).is_some() => Part::Stored,
+            Some(State::Removed(_)) | None => Part::Absent,
+        }
+    }
+
     /// Puts vectors into their columns. Those of a name that the collection no longer has are told once.
     fn place(&mut self, parts: &mut [Part<VectorValue>], vectors: Vectors, current: Current<'_>) {
         for (name, sent) in vectors {
             let found = self.columns.iter().zip(parts.iter_mut()).find(|(column, _)| column.name == name);
-            let value = found.and_then(|(column, part)| Some((part, stored(sent, column, self.summation)?)));
+            let value = found.and_then(|(column, part)| Some((part, stored(sent, column, self.release.summation)?)));
             match value {
                 Some((part, value)) => *part = Part::Value(value),
                 None => self.tell(format!(
