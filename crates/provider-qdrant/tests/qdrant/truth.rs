@@ -1,7 +1,6 @@
-//! Every stored dump, compared point by point with what the engine that wrote it had scrolled.
+//! Stored dumps in flat files, compared point by point with what the engine that wrote it had scrolled.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tranship_collection::{Element, IndexSpec, Metric, VectorKind};
 use tranship_connector::{Count, OpenOptions, RowLedger};
@@ -9,7 +8,7 @@ use tranship_provider_qdrant::CONNECTOR;
 use tranship_testkit::fixtures;
 use tranship_testkit::reading::Outcome;
 
-use crate::dumps::{Compare, compare, locator, read_all, read_collection};
+use crate::dumps::{Compare, compare, locator, read_all};
 
 /// A fixture, unpacked.
 pub struct Dump {
@@ -29,15 +28,6 @@ impl Dump {
 
     pub fn truth(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    /// Unpacks an archive of a directory that lies in the fixture.
-    pub fn inner(&self, name: &str) -> PathBuf {
-        let into = self.path("unpacked");
-        std::fs::create_dir(&into).unwrap();
-        let script = r#"zstd -dc "$0" | tar xS -C "$1""#;
-        assert!(Command::new("sh").arg("-c").arg(script).arg(self.path(name)).arg(&into).status().unwrap().success());
-        into
     }
 }
 
@@ -94,45 +84,10 @@ fn bytes_of_1_19_stay_bytes() {
 }
 
 #[test]
-fn a_server_of_1_19_that_was_killed_has_its_points_in_the_log() {
-    let dump = Dump::unpack("qdrant-1.19-crash-storage");
-    let storage = dump.inner("server119_crash_storage.tar.zst");
-    let outcome = read_all(&storage).unwrap();
-    assert_eq!(compare(&outcome, &dump.truth("server119_crash_storage.jsonl"), Compare::Within(1.2e-7)), 1387);
-}
-
-#[test]
 fn the_mixed_era_of_1_13_is_what_its_server_scrolled() {
     let outcome = check("qdrant-1.13-dense_cos", "qdrant-1.13.6-dense_cos", Compare::Bits);
     assert_eq!(outcome.ledger, ledger(2680, 2401, 279, 0));
     assert_eq!(outcome.schema.vendor["qdrant"]["payload_index"]["schema"]["i"], "integer");
-}
-
-#[test]
-fn rocksdb_of_1_10_is_what_its_server_scrolled() {
-    check("qdrant-1.10-mixed", "qdrant-1.10.1-mixed", Compare::Bits);
-    check("qdrant-1.10-named_mem", "qdrant-1.10.1-named_mem", Compare::Bits);
-    assert_eq!(
-        check("qdrant-1.10-u8_euclid", "qdrant-1.10.1-u8_euclid", Compare::Bits).ledger,
-        ledger(1180, 993, 187, 0)
-    );
-}
-
-#[test]
-fn servers_of_1_10_that_were_killed_are_read_with_their_logs() {
-    let dump = Dump::unpack("qdrant-1.10-crash_storage");
-    let storage = dump.inner("qdrant-1.10.1-crash_storage.tar.zst");
-    for (name, points) in [("crash", 1144), ("crash_mem", 630)] {
-        let outcome = read_collection(&storage, name).unwrap();
-        let truth = dump.truth(&format!("qdrant-1.10.1-crash_storage.{name}.jsonl"));
-        assert_eq!(compare(&outcome, &truth, Compare::Within(1.2e-7)), points);
-    }
-}
-
-#[test]
-fn a_snapshot_of_1_11_taken_under_writes_is_completed_by_its_log() {
-    let outcome = check("qdrant-1.11-hot_race", "qdrant-1.11.5-hot_race", Compare::Within(1.2e-7));
-    assert_eq!(outcome.ledger.live, Some(2970));
 }
 
 /// Whatever is made of a dump, the same points must come.
