@@ -46,6 +46,16 @@ const COVERS: &[Coverage] = &[
         note: "named, sparse, multi, f16 and u8 vectors; a random workload of qdrant-edge 0.9.0 and stored snapshots",
     },
     Coverage {
+        what: "segments in RocksDB (Qdrant 1.7 to 1.15), in directories and in backups",
+        known: Known::StoredDump,
+        note: "1.10, 1.11 and 1.13, with and without a crash",
+    },
+    Coverage {
+        what: "write-ahead logs: operations by id, replayed over the segments",
+        known: Known::AgainstEngine,
+        note: "qdrant-edge 0.9.0, and servers that were killed; operations by filter that no segment holds are refused",
+    },
+    Coverage {
         what: "snapshots of collections, shards (regular and streamed) and storages; storage directories",
         known: Known::StoredDump,
         note: "Qdrant 1.10, 1.11, 1.13, 1.19",

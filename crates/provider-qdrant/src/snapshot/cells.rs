@@ -11,6 +11,8 @@
 //! always serves the first one. A value that cannot be decoded is a faulty cell, which becomes a reject of its point;
 //! what makes the whole file unreadable is an error instead.
 
+use std::ops::Range;
+
 /// Bytes after which a store should stop.
 const FULL_BYTES: usize = 16 << 20;
 
@@ -74,12 +76,20 @@ impl Cells {
         returned
     }
 
-    /// The next `rows` values of `width` bytes each, as zeros to be filled in.
-    pub fn push_run(&mut self, rows: usize, width: usize) -> &mut [u8] {
-        let start = self.bytes.len();
-        self.bytes.resize(start + rows * width, 0);
-        self.cells.extend((0..rows).map(|row| Cell::Value(start + row * width, start + (row + 1) * width)));
-        &mut self.bytes[start..]
+    /// The buffer of values, empty, for a store that reads straight into it; only before the first row.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        self.clear();
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Gives the buffer back, with values in it.
+    pub fn give_buffer(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+    }
+
+    /// The value of the next row, which stands in the buffer that was given back.
+    pub fn push_range(&mut self, range: Range<usize>) {
+        self.cells.push(Cell::Value(range.start, range.end));
     }
 
     /// The next row has no value.
@@ -90,13 +100,6 @@ impl Cells {
     /// The value of the next row cannot be decoded.
     pub fn push_faulty(&mut self, why: impl Into<String>) {
         self.cells.push(Cell::Faulty(why.into()));
-    }
-
-    /// Takes the value of cell `position` away: the point has none after all.
-    pub fn set_absent(&mut self, position: usize) {
-        if let Some(cell) = self.cells.get_mut(position) {
-            *cell = Cell::Absent;
-        }
     }
 
     /// The value of row `position` of the request.

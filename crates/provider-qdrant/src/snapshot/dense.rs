@@ -140,12 +140,14 @@ impl Store for Dense {
         let most = (REQUEST_BYTES / self.rows.width).max(1).min(rows.len() as u64) as usize;
         let rows = &rows[..most];
         let absent = self.flags.window(rows)?;
-        let mut read = Pieces::default();
+        let mut read = Pieces::reusing(cells.take_buffer());
         self.rows.files.read(&self.rows.pieces(rows), &mut read)?;
-        for (position, row) in rows.iter().enumerate() {
-            match read.get(position) {
+        let (bytes, ranges) = read.into_parts();
+        cells.give_buffer(bytes);
+        for (row, range) in rows.iter().zip(ranges) {
+            match range {
                 _ if absent.is_set(*row) => cells.push_absent(),
-                Some(bytes) => cells.push(bytes),
+                Some(range) => cells.push_range(range),
                 None => cells.push_faulty(beyond(*row, self.rows.len)),
             }
         }

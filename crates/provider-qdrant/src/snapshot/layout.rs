@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
-use tranship_connector::{Error, Result};
+use tranship_connector::{Error, ErrorKind, Result};
 use tranship_container::tar;
 use tranship_storage::{Blob, Tree};
 
@@ -108,10 +108,18 @@ fn find_in(tree: Tree, name: &str) -> Result<Vec<Found>> {
         [only] => find_in(tree.below(only), only),
         [] => Err(nothing(&tree)),
         several => {
-            let found: Vec<Found> =
-                several.iter().filter_map(|dir| find_in(tree.below(dir), dir).ok()).flatten().collect();
+            let found = several.iter().map(|dir| find_in(tree.below(dir), dir));
+            let found = found.filter_map(known).collect::<Result<Vec<_>>>()?.concat();
             if found.is_empty() { Err(nothing(&tree)) } else { Ok(found) }
         }
+    }
+}
+
+/// What is not Qdrant's among other things is passed over; what is, and is damaged, is an error.
+fn known(found: Result<Vec<Found>>) -> Option<Result<Vec<Found>>> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotRecognised => None,
+        other => Some(other),
     }
 }
 
@@ -122,11 +130,14 @@ fn nothing(tree: &Tree) -> Error {
 
 /// Snapshots at the top of a directory, each with its collection.
 fn snapshots(tree: &Tree) -> Result<Vec<Found>> {
-    let is_snapshot = |name: &str| !name.contains('/') && (name.ends_with(".snapshot") || name.ends_with(".tar"));
     let mut found = Vec::new();
-    for (name, blob) in tree.iter().filter(|(name, _)| is_snapshot(name)) {
-        if tar::is_tar(blob) {
-            found.extend(find_in(tar::read(blob)?, name)?);
+    for (name, blob) in tree.iter().filter(|(name, _)| !name.contains('/')) {
+        let is_snapshot = name.ends_with(".snapshot");
+        if is_snapshot && !tar::is_tar(blob) {
+            return Err(damaged(blob.label(), "the snapshot is no tar"));
+        }
+        if is_snapshot || (name.ends_with(".tar") && tar::is_tar(blob)) {
+            found.extend(known(find_in(tar::read(blob)?, name)).transpose()?.unwrap_or_default());
         }
     }
     Ok(found)

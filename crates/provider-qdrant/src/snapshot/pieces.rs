@@ -104,6 +104,16 @@ impl Numbered {
 }
 
 impl Pieces {
+    /// Reads into a buffer that has been used before.
+    pub fn reusing(bytes: Vec<u8>) -> Self {
+        Pieces { bytes, ranges: Vec::new() }
+    }
+
+    /// The buffer, and the range of every piece in it.
+    pub fn into_parts(self) -> (Vec<u8>, Vec<Option<Range<usize>>>) {
+        (self.bytes, self.ranges)
+    }
+
     /// The bytes of piece `position` of the request; `None` if it did not lie within its file.
     pub fn get(&self, position: usize) -> Option<&[u8]> {
         self.bytes.get(self.ranges.get(position)?.clone()?)

@@ -101,6 +101,7 @@ pub fn prepare<'a>(source: &'a SnapshotSource, context: &PrepareContext<'_>) -> 
     let mut notes = source.notes.clone();
     let segments = open_segments(source)?;
     let logs = open_logs(source)?;
+    check_trackers(source, &segments, &logs, &mut notes)?;
     let mut bases: Vec<HashMap<PointId, Option<Base>>> = Vec::new();
     for log in &logs {
         let touched = log.as_ref().map(|log| log.touched()).transpose()?.unwrap_or_default();
@@ -204,6 +205,26 @@ fn open_segments(source: &SnapshotSource) -> Result<Vec<(String, usize, Segment)
         }
     }
     Ok(segments)
+}
+
+/// A segment that holds values and no ids has its points in the log, if it was never flushed; else it has lost them.
+fn check_trackers(
+    source: &SnapshotSource,
+    segments: &[(String, usize, Segment)],
+    logs: &[Option<Box<dyn Log>>],
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let has_log = |shard: usize| logs.get(shard).is_some_and(Option::is_some);
+    let is_lost = |shard: usize, segment: &Segment| segment.lacks_tracker && (segment.was_flushed || !has_log(shard));
+    let lost = segments.iter().find(|(_, shard, segment)| is_lost(*shard, segment));
+    let Some((label, shard, _)) = lost else { return Ok(()) };
+    if source.options.allow_inconsistent {
+        notes.push(format!("{label} holds values but no ids: its points are lost"));
+        return Ok(());
+    }
+    let files = source.shards.get(*shard).map_or_else(String::new, |shard| shard.copy.files.label().to_owned());
+    Err(super::bytes::damaged(&files, format!("{label} holds values but no ids, and no log to take them from"))
+        .hint("copy the dump again; --allow-inconsistent reads what is left"))
 }
 
 /// The log of every shard.

@@ -50,6 +50,10 @@ pub struct SegmentConfig {
 
 /// An opened segment.
 pub struct Segment {
+    /// There is no tracker, yet something was stored: its points stand in the log alone, or are lost.
+    pub lacks_tracker: bool,
+    /// It has been flushed, so what it holds does not stand in the log alone.
+    pub was_flushed: bool,
     /// Internal ids.
     pub tracker: Box<dyn Tracker>,
     /// Payloads by row.
@@ -99,9 +103,11 @@ impl SegmentFiles {
     fn open_stores(&self, config: &SegmentConfig, columns: &Columns, limits: &Limits) -> Result<Segment> {
         let mut rocks = Rocks::new(self, limits);
         let tracker = self.open_tracker(&mut rocks)?;
+        let lacks_tracker = self.has_no_tracker(&mut rocks)? && self.has_values()?;
         let payloads = self.open_payloads(config, &mut rocks, limits)?;
         let vectors = columns.iter().map(|column| self.open_vectors(column, config, &mut rocks, limits));
-        Ok(Segment { tracker, payloads, vectors: vectors.collect::<Result<_>>()? })
+        let was_flushed = config.version.is_some();
+        Ok(Segment { lacks_tracker, was_flushed, tracker, payloads, vectors: vectors.collect::<Result<_>>()? })
     }
 
     fn open_tracker(&self, rocks: &mut Rocks<'_>) -> Result<Box<dyn Tracker>> {
@@ -118,6 +124,29 @@ impl SegmentFiles {
             Some(rocks) => rocks.tracker(),
             None => Ok(Box::new(NoPoints)),
         }
+    }
+
+    fn has_no_tracker(&self, rocks: &mut Rocks<'_>) -> Result<bool> {
+        let is_flat =
+            ["mutable_id_tracker.mappings", "id_tracker.mappings"].iter().any(|name| self.files.get(name).is_some());
+        Ok(!is_flat && rocks.get()?.is_none())
+    }
+
+    /// True if a payload or a vector was ever stored in flat files.
+    fn has_values(&self) -> Result<bool> {
+        let is_counter = |name: &str| {
+            name == "payload_storage/tracker.dat"
+                || (name.starts_with("vector_storage") && name.ends_with("vectors/status.dat"))
+        };
+        for (name, blob) in self.files.iter() {
+            if is_counter(name) && blob.open()?.range_to_vec(0, blob.len().min(4), 4)?.iter().any(|byte| *byte != 0) {
+                return Ok(true);
+            }
+            if name.ends_with("matrix.dat") && blob.len() > 4 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn open_payloads(&self, config: &SegmentConfig, rocks: &mut Rocks<'_>, limits: &Limits) -> Result<Box<dyn Store>> {

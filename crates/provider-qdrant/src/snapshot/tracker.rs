@@ -13,7 +13,8 @@
 //! In the log, an insert takes the row from whatever point held it and the point from whatever row it had; a record cut
 //! off at the end is what a crash leaves and is ignored. A UUID's 16 bytes are in the usual order.
 //!
-//! Errors: damaged for rows that no version file has place for, unknown kinds, counts that the file cannot hold.
+//! Errors: damaged for rows out of order or far beyond what the tracker holds, unknown kinds, counts that the file
+//! cannot hold. A hole at the end of a sparse file is not read: it could be of any size.
 
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -32,6 +33,8 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Least bytes of a record of the log, of an entry of the mappings.
 const LEAST_RECORD: u64 = 9;
 const LEAST_ENTRY: u64 = 13;
+/// Rows that a log may always have handed out.
+const LEAST_ROWS: u64 = 1 << 20;
 
 /// The tracker of a segment that the optimiser built.
 pub struct Immutable {
@@ -52,7 +55,8 @@ impl Immutable {
         let (deleted, versions) = (beside("id_tracker.deleted")?, beside("id_tracker.versions")?);
         let head = mappings.open()?.range_to_vec(0, mappings.len().min(8), 8)?;
         let count = u64_at(&head, 0).ok_or_else(|| damaged(mappings.label(), "too short"))?;
-        if count > (mappings.len() - 8) / LEAST_ENTRY || count > deleted.len().saturating_mul(8) {
+        let is_impossible = count > (mappings.len() - 8) / LEAST_ENTRY || count > u64::from(u32::MAX);
+        if is_impossible || count > deleted.len().saturating_mul(8) {
             let what = format!("{count} points in {} bytes, with {} bytes of flags", mappings.len(), deleted.len());
             return Err(damaged(mappings.label(), what));
         }
@@ -62,7 +66,7 @@ impl Immutable {
 
 impl Tracker for Immutable {
     fn rows(&self) -> Result<u64> {
-        Ok(self.count.max(self.versions.len() / 8))
+        Ok(self.count)
     }
 
     fn at_most(&self) -> u64 {
@@ -70,14 +74,13 @@ impl Tracker for Immutable {
     }
 
     fn scan(&self, _scratch: &Path, visit: &mut dyn FnMut(Mapped) -> Result<()>) -> Result<Tracked> {
-        let rows = self.rows()?;
         let deleted = self.deleted.open()?;
-        let flag_bytes = deleted.len().min(rows.div_ceil(8));
+        let flag_bytes = self.count.div_ceil(8);
         let flags = deleted.range_to_vec(0, flag_bytes, flag_bytes)?;
         let mut versions = Versions::new(&self.versions)?;
         let mut input = Input::new(&self.mappings, 8)?;
         let mut tracked = Tracked { raw: self.count, ..Tracked::default() };
-        for _ in 0..self.count {
+        for expected in 0..self.count {
             let at = input.offset;
             let id = match input.take::<1>()? {
                 Some([0]) => input.number()?.map(PointId::Number),
@@ -88,8 +91,9 @@ impl Tracker for Immutable {
             let Some((id, row)) = id.zip(input.take()?.map(u32::from_le_bytes)) else {
                 return Err(damaged(self.mappings.label(), "it ends within an entry").with("byte", at));
             };
-            if u64::from(row) >= rows {
-                return Err(damaged(self.mappings.label(), format!("row {row} of {rows}")).with("byte", at));
+            if u64::from(row) != expected {
+                let what = format!("row {row} where row {expected} should be");
+                return Err(damaged(self.mappings.label(), what).with("byte", at));
             }
             match bit_at(&flags, row.into()) {
                 true => tracked.deleted += 1,
@@ -145,6 +149,7 @@ impl Mutable {
     }
 
     fn shape(&self) -> Result<Shape> {
+        let versions = self.versions.as_ref().map_or(0, |versions| data_end(versions) / 8);
         let mut shape = Shape::default();
         self.records(&mut |_, _, row| {
             if let Some(row) = row {
@@ -154,6 +159,11 @@ impl Mutable {
             }
             Ok(())
         })?;
+        // Rows are handed out one after another; some may have come and gone without leaving a record.
+        if shape.rows > LEAST_ROWS + 16 * (shape.inserts + versions) {
+            let what = format!("row {} after {} inserts and {versions} versions", shape.rows - 1, shape.inserts);
+            return Err(damaged(self.log.label(), what));
+        }
         Ok(shape)
     }
 }
@@ -200,6 +210,11 @@ impl Tracker for Mutable {
     }
 }
 
+/// One past the last byte that really stands in a file; whatever comes behind it is a hole.
+fn data_end(blob: &Blob) -> u64 {
+    blob.extents().last().map_or(0, |last| last.logical + last.len)
+}
+
 /// Versions by row, read in windows.
 struct Versions {
     reader: BlobReader,
@@ -235,7 +250,7 @@ struct Input {
 
 impl Input {
     fn new(blob: &Blob, offset: u64) -> Result<Self> {
-        let range = blob.open()?.range(offset, blob.len());
+        let range = blob.open()?.range(offset, data_end(blob));
         Ok(Input { label: blob.label().to_owned(), bytes: BufReader::with_capacity(BUFFER_BYTES, range), offset })
     }
 

@@ -1,11 +1,15 @@
 //! Bundles are written, read back, refused and loaded into a small stand-in for the server.
 #![allow(clippy::disallowed_methods)]
 
+mod damage;
 mod dumps;
+mod engine;
+mod layouts;
 mod reading_back;
 mod refusals;
 mod rocksdb_era;
 mod scripts;
 mod support;
+mod truth;
 mod unpacked;
 mod wal;

@@ -126,7 +126,7 @@ impl<'a> Replay<'a> {
         let payload = match point.payload {
             Some(text) => Part::Value(text),
             None if self.release.upsert_keeps_payload => self.payload_part(&point.id),
-            None => Part::Absent,
+            None => Part::Value("{}".to_owned()),
         };
         self.put(point.id, Live { version: current.number, vectors, payload });
         Ok(())
@@ -207,6 +207,10 @@ impl<'a> Replay<'a> {
             }
             PointChange::ClearPayload => live.payload = Part::Absent,
             PointChange::OverwritePayload(text) => live.payload = Part::Value(text.clone()),
+            // Where no payload is stored at all, nothing is merged, and nulls stay.
+            PointChange::SetPayload(text, None) if !self.has_payload(&id, &live.payload)? => {
+                live.payload = Part::Value(text.clone());
+            }
             PointChange::SetPayload(text, path) => {
                 let mut payload = self.payload(&id, &live.payload, current)?;
                 let path = path.as_deref().map(JsonPath::parse);
@@ -266,6 +270,15 @@ impl<'a> Replay<'a> {
                 Some(text) => parsed(&text, current),
                 None => Ok(Payload::default()),
             },
+        }
+    }
+
+    /// True if a payload is stored, be it an empty one; clearing it takes it away.
+    fn has_payload(&self, id: &PointId, part: &Part<String>) -> Result<bool> {
+        match part {
+            Part::Value(_) => Ok(true),
+            Part::Absent => Ok(false),
+            Part::Stored => Ok(self.base.payload(id)?.is_some()),
         }
     }
 
