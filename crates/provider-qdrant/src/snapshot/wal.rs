@@ -4,8 +4,9 @@
 //! writes. A log is read twice, entry by entry: for the points that it names, and for the replay over those that the
 //! segments hold.
 //!
-//! Errors: those of [`files`], [`operation`] and [`replay`]; limit if the log changes more points than fit into memory.
+//! Errors: those of [`files`], of decoding and [`replay`]; limit if the log changes more points than fit into memory.
 
+mod decode;
 pub mod files;
 pub mod filter;
 pub mod operation;
