@@ -47,6 +47,49 @@ dumps! {
     chroma_1_5_wordnet: "chroma-wordnet", "chroma:", [], 1480;
     chroma_killed: "chroma-killed-1.5.9", "chroma:chroma-killed-1.5.9", ["--collection", "queued"], 37;
     chroma_empty: "chroma-1.5.9", "chroma:chroma-1.5.9", ["--collection", "empty"], 0;
+    arrays_bvecs: "ann-files", "arrays:ann/x.bvecs", [], 3000;
+    arrays_fbin: "ann-files", "arrays:ann/x.fbin", [], 3000;
+    arrays_fvecs: "ann-files", "arrays:ann/x.fvecs", [], 3000;
+    arrays_hdf5: "ann-files", "arrays:ann/x-angular.hdf5", [], 2900;
+    arrays_npy: "ann-files", "arrays:ann/truth_X.npy", ["-o", "ids={home}/ann/truth_ids.npy"], 3000;
+    arrays_npy_big_endian: "ann-files", "arrays:ann/x_be.npy", [], 3000;
+    arrays_npy_f16: "ann-files", "arrays:ann/x_f16.npy", [], 3000;
+    arrays_npz: "ann-files", "arrays:ann/x.npz", [], 3000;
+    arrays_u8bin: "ann-files", "arrays:ann/x.u8bin", [], 3000;
+    faiss_binary: "ann-files", "faiss:ann/binary_flat.faiss", [], 3000;
+    faiss_flat: "ann-files", "faiss:ann/flat_l2.faiss", [], 3000;
+    faiss_hnsw: "ann-files", "faiss:ann/hnsw_flat.faiss", [], 3000;
+    faiss_idmap2: "ann-files", "faiss:ann/idmap2_flat.faiss", [], 3000;
+    faiss_idmap: "ann-files", "faiss:ann/idmap_flat.faiss", [], 2900;
+    faiss_ivf: "ann-files", "faiss:ann/ivfflat.faiss", [], 2995;
+    faiss_langchain: "langchain-faiss", "faiss:langchain-faiss", [], 290;
+    faiss_sq8: "ann-files", "faiss:ann/sq8.faiss", ["--allow-lossy"], 3000;
+    hnswlib_cosine: "ann-files", "hnswlib:ann/hnswlib_cosine.bin", ["-o", "space=cosine"], 2950;
+    hnswlib_l2: "ann-files", "hnswlib:ann/hnswlib_l2.bin", ["-o", "space=l2"], 2950;
+    milvus_2_3: "milvus-2.3.5-binlogs", "milvus:milvus-2.3.5", ["--collection", "typed", "-o", "schema={home}/milvus-2.3.5.schema.json"], 2717;
+    milvus_2_3_bits: "milvus-2.3.5-binlogs", "milvus:milvus-2.3.5", ["--collection", "strpk", "-o", "schema={home}/milvus-2.3.5.schema.json"], 298;
+    pg_copy_binary: "pgvector-0.8", "pgvector:pg/copy_bin.bin", ["-o", "columns=id:bigint,Emb:vector,h:halfvec,s:sparsevec,b:bit,doc:text,meta:jsonb,tags:text[],f8:float8,ts:timestamptz,raw:bytea,u:uuid,m:text,n:numeric,novec:vector"], 2700;
+    pg_copy_text: "pgvector-0.8", "pgvector:pg/copy_text.tsv", ["-o", "columns=id:bigint,Emb:vector,h:halfvec,s:sparsevec,b:bit,doc:text,meta:jsonb,tags:text[],f8:float8,ts:timestamptz,raw:bytea,u:uuid,m:text,n:numeric,novec:vector"], 2700;
+    pg_custom: "pgvector-0.8", "pgvector:pg/custom.dump", ["--collection", "app.Docs ,odd"], 2700;
+    pg_custom_plain: "pgvector-0.8", "pgvector:pg/custom_z0.dump", ["--collection", "app.Docs ,odd"], 2700;
+    pg_directory: "pgvector-0.8", "pgvector:pg/dirfmt", ["--collection", "app.Docs ,odd"], 2700;
+    pg_inserts: "pgvector-0.8", "pgvector:pg/inserts.sql", ["--collection", "app.Docs ,odd"], 2700;
+    pg_plain: "pgvector-0.8", "pgvector:pg/plain.sql", ["--collection", "app.Docs ,odd"], 2700;
+    pg_tar: "pgvector-0.8", "pgvector:pg/tar.dump", ["--collection", "app.Docs ,odd"], 2700;
+    qdrant_1_10_crash: "qdrant-1.10-crash_storage", "qdrant:qdrant-1.10.1-crash_storage/crash_storage", ["--collection", "crash"], 1144;
+    qdrant_1_10_crash_mem: "qdrant-1.10-crash_storage", "qdrant:qdrant-1.10.1-crash_storage/crash_storage", ["--collection", "crash_mem"], 630;
+    qdrant_1_10_mixed: "qdrant-1.10-mixed", "qdrant:qdrant-1.10.1-mixed.snapshot", [], 1571;
+    qdrant_1_10_named: "qdrant-1.10-named_mem", "qdrant:qdrant-1.10.1-named_mem.snapshot", [], 934;
+    qdrant_1_10_u8: "qdrant-1.10-u8_euclid", "qdrant:qdrant-1.10.1-u8_euclid.snapshot", [], 993;
+    qdrant_1_11_race: "qdrant-1.11-hot_race", "qdrant:qdrant-1.11.5-hot_race.snapshot", [], 2970;
+    qdrant_1_13: "qdrant-1.13-dense_cos", "qdrant:qdrant-1.13.6-dense_cos.snapshot", [], 2401;
+    qdrant_1_13_shard: "qdrant-1.13-dense_cos", "qdrant:qdrant-1.13.6-dense_cos_shard0.snapshot", [], 2401;
+    qdrant_1_19_crash: "qdrant-1.19-crash-storage", "qdrant:server119_crash_storage/crash", [], 1387;
+    qdrant_1_19_dot: "qdrant-1.19-plain_dot", "qdrant:server119_plain_dot.snapshot", [], 1402;
+    qdrant_1_19_mixed: "qdrant-1.19-mixed", "qdrant:server119_mixed.snapshot", [], 1862;
+    qdrant_1_19_u8: "qdrant-1.19-u8_euclid", "qdrant:server119_u8_euclid.snapshot", [], 1120;
+    usearch_f16: "ann-files", "usearch:ann/usearch_f16.usearch", [], 2950;
+    usearch_f32: "ann-files", "usearch:ann/usearch_f32.usearch", [], 2950;
 }
 
 impl Dump {
@@ -96,22 +139,23 @@ impl Dump {
         }
     }
 
-    /// raw = live + deleted + superseded; nothing is rejected, or the read would have failed.
+    /// raw = live + deleted + superseded, where it is known; nothing is rejected, or the read would have failed.
     fn check_ledger(&self, source: &str) {
         let report = self.run(&["inspect", source, "--full", "--json"], "-o").json();
         let full = &only_collection(&report)["full"];
         let ledger = &full["ledger"];
         let rows = |name: &str| ledger[name].as_u64();
         assert_eq!(rows("live"), Some(self.records));
-        let accounted = ["live", "deleted", "superseded"].iter().filter_map(|name| rows(name)).sum();
-        assert_eq!(rows("raw"), Some(accounted), "{ledger}");
+        let accounted: u64 = ["live", "deleted", "superseded"].iter().filter_map(|name| rows(name)).sum();
+        // A format that counts no rows has nothing to add up to.
+        assert!(rows("raw").is_none_or(|raw| raw == accounted), "{ledger}");
         assert_eq!(full["fingerprint"]["records"], self.records);
     }
 
     /// Converts with few and many threads, little and much memory; the bytes must be the same. Gives one archive.
     fn check_bytes(&self, source: &str, work: &Path) -> PathBuf {
         let mut first: Option<(PathBuf, Vec<_>)> = None;
-        for (threads, memory) in [("1", "256MiB"), ("4", "256MiB"), ("1", "1GiB"), ("4", "1GiB")] {
+        for (threads, memory) in [("1", "512MiB"), ("4", "512MiB"), ("1", "1GiB"), ("4", "1GiB")] {
             let archive = work.join(format!("{threads}-{memory}.tranship"));
             let target = locator("archive", &archive);
             self.run(&["convert", source, &target, "--threads", threads, "--memory", memory], "-o");

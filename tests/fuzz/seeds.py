@@ -24,7 +24,7 @@ def fixture(name, path):
     """The bytes of one file of a fixture."""
     with tempfile.TemporaryDirectory() as directory:
         archive = os.path.join(FIXTURES, name + ".tar.zst")
-        subprocess.run(["sh", "-c", 'zstd -dc "$0" | tar x -C "$1"', archive, directory], check=True)
+        subprocess.run(["sh", "-c", 'zstd -dc --long=31 "$0" | tar x -C "$1"', archive, directory], check=True)
         with open(os.path.join(directory, path), "rb") as file:
             return file.read()
 

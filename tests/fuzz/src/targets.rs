@@ -44,6 +44,10 @@ pub enum Input {
 
 use Input::{File, Patches};
 
+/// The columns of the table in the stored COPY files.
+const PG_COLUMNS: &str = "id:bigint,Emb:vector,h:halfvec,s:sparsevec,b:bit,doc:text,meta:jsonb,tags:text[],\
+    f8:float8,ts:timestamptz,raw:bytea,u:uuid,m:text,n:numeric,novec:vector";
+
 /// Every target.
 pub const TARGETS: &[Target] = &[
     Target { name: "jsonl", provider: "jsonl", input: File("in.jsonl"), options: &[] },
@@ -55,6 +59,72 @@ pub const TARGETS: &[Target] = &[
         options: &[],
     },
     Target { name: "qdrant_pages", provider: "qdrant", input: File("scroll-00001.json"), options: &[] },
+    Target { name: "npy", provider: "arrays", input: File("in.npy"), options: &[] },
+    Target { name: "npz", provider: "arrays", input: File("in.npz"), options: &[("ids", "ids")] },
+    Target { name: "fvecs", provider: "arrays", input: File("in.fvecs"), options: &[] },
+    Target { name: "bvecs", provider: "arrays", input: File("in.bvecs"), options: &[] },
+    Target { name: "fbin", provider: "arrays", input: File("in.fbin"), options: &[] },
+    Target { name: "hnswlib", provider: "hnswlib", input: File("in.bin"), options: &[("space", "l2")] },
+    Target {
+        name: "usearch",
+        provider: "usearch",
+        input: Patches("ann-files", &["ann/usearch_f16.usearch"]),
+        options: &[],
+    },
+    Target { name: "faiss", provider: "faiss", input: File("in.faiss"), options: &[] },
+    Target {
+        name: "faiss_hnsw",
+        provider: "faiss",
+        input: Patches("ann-files", &["ann/hnsw_flat.faiss"]),
+        options: &[],
+    },
+    Target { name: "faiss_ivf", provider: "faiss", input: Patches("ann-files", &["ann/ivfflat.faiss"]), options: &[] },
+    Target {
+        name: "langchain_pickle",
+        provider: "faiss",
+        input: Patches("langchain-faiss", &["langchain-faiss"]),
+        options: &[],
+    },
+    Target {
+        name: "milvus_binlogs",
+        provider: "milvus",
+        input: Patches("milvus-2.3.5-binlogs", &["milvus-2.3.5", "milvus-2.3.5.schema.json"]),
+        options: &[("schema", "{dir}/milvus-2.3.5.schema.json")],
+    },
+    Target {
+        name: "qdrant_snapshot",
+        provider: "qdrant",
+        input: Patches("qdrant-1.19-u8_euclid", &["server119_u8_euclid.snapshot"]),
+        options: &[],
+    },
+    Target {
+        name: "qdrant_storage",
+        provider: "qdrant",
+        input: Patches("qdrant-1.19-crash-storage", &["server119_crash_storage/crash"]),
+        options: &[],
+    },
+    Target { name: "pg_plain", provider: "pgvector", input: File("in.sql"), options: &[] },
+    Target { name: "pg_copy_text", provider: "pgvector", input: File("in.tsv"), options: &[("columns", PG_COLUMNS)] },
+    Target { name: "pg_copy_binary", provider: "pgvector", input: File("in.bin"), options: &[("columns", PG_COLUMNS)] },
+    Target {
+        name: "pg_custom",
+        provider: "pgvector",
+        input: Patches("pgvector-0.8", &["pg/custom.dump"]),
+        options: &[],
+    },
+    Target {
+        name: "pg_custom_plain",
+        provider: "pgvector",
+        input: Patches("pgvector-0.8", &["pg/custom_z0.dump"]),
+        options: &[],
+    },
+    Target { name: "tar", provider: "pgvector", input: Patches("pgvector-0.8", &["pg/tar.dump"]), options: &[] },
+    Target {
+        name: "rocksdb",
+        provider: "qdrant",
+        input: Patches("qdrant-1.10-u8_euclid", &["qdrant-1.10.1-u8_euclid.snapshot"]),
+        options: &[],
+    },
 ];
 
 /// A target with its files in place.
