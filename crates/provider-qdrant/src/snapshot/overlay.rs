@@ -23,8 +23,11 @@ pub trait BasePoints {
     /// The version of the newest copy of a point; `None` if the segments do not hold it.
     fn version(&self, id: &PointId) -> Option<u64>;
 
-    /// Its payload, the text of one JSON object; `None` if it is empty.
+    /// Its payload, the text of one JSON object; `None` if none is stored.
     fn payload(&self, id: &PointId) -> Result<Option<String>>;
+
+    /// True if its segment takes no points: it is moved to another one by the operation that changes it first.
+    fn is_moved_to_change(&self, id: &PointId) -> bool;
 }
 
 /// A write-ahead log that can be replayed.

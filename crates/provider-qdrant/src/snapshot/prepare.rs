@@ -298,6 +298,8 @@ impl BasePoints for Segments<'_> {
             super::bytes::damaged(&part.label, format!("the payload of point {} cannot be read: {why}", id.text()))
         };
         match cells.get(0) {
+            // Moving stores an empty payload with it.
+            Value::Absent if self.is_moved_to_change(id) => Ok(Some("{}".to_owned())),
             Value::Absent => Ok(None),
             Value::Faulty(why) => Err(fault(why)),
             Value::Bytes(text) => match std::str::from_utf8(text) {
@@ -305,6 +307,11 @@ impl BasePoints for Segments<'_> {
                 Err(_) => Err(fault("it is not UTF-8")),
             },
         }
+    }
+
+    fn is_moved_to_change(&self, id: &PointId) -> bool {
+        let base = self.base.get(id).copied().flatten();
+        base.is_some_and(|base| !self.parts[base.part].segment.is_appendable)
     }
 }
 

@@ -54,12 +54,31 @@ pub struct Segment {
     pub lacks_tracker: bool,
     /// It has been flushed, so what it holds does not stand in the log alone.
     pub was_flushed: bool,
+    /// It takes points; those of any other segment are moved before they are changed.
+    pub is_appendable: bool,
     /// Internal ids.
     pub tracker: Box<dyn Tracker>,
     /// Payloads by row.
     pub payloads: Box<dyn Store>,
     /// Vectors by row, one store for each column of the collection.
     pub vectors: Vec<Box<dyn Store>>,
+}
+
+impl SegmentConfig {
+    /// True if nothing in it was made by the optimiser: no graph, no immutable vectors.
+    fn is_appendable(&self) -> bool {
+        let group = |name: &str| self.raw.pointer(&format!("/config/{name}")).and_then(Value::as_object);
+        let of = |vector: &Value, pointer: &str| vector.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let is_dense = |vector: &Value| {
+            let storage = of(vector, "/storage_type");
+            of(vector, "/index/type").as_deref() != Some("hnsw")
+                && !matches!(storage.as_deref(), Some("Mmap" | "InRamMmap"))
+        };
+        let is_sparse =
+            |vector: &Value| matches!(of(vector, "/index/index_type").as_deref(), None | Some("MutableRam"));
+        group("vector_data").into_iter().flatten().all(|(_, vector)| is_dense(vector))
+            && group("sparse_vector_data").into_iter().flatten().all(|(_, vector)| is_sparse(vector))
+    }
 }
 
 impl SegmentFiles {
@@ -107,7 +126,15 @@ impl SegmentFiles {
         let payloads = self.open_payloads(config, &mut rocks, limits)?;
         let vectors = columns.iter().map(|column| self.open_vectors(column, config, &mut rocks, limits));
         let was_flushed = config.version.is_some();
-        Ok(Segment { lacks_tracker, was_flushed, tracker, payloads, vectors: vectors.collect::<Result<_>>()? })
+        let is_appendable = config.is_appendable();
+        Ok(Segment {
+            lacks_tracker,
+            was_flushed,
+            is_appendable,
+            tracker,
+            payloads,
+            vectors: vectors.collect::<Result<_>>()?,
+        })
     }
 
     fn open_tracker(&self, rocks: &mut Rocks<'_>) -> Result<Box<dyn Tracker>> {

@@ -39,18 +39,8 @@ struct Truth<'a> {
     payload: Option<&'a RawValue>,
 }
 
-/// How vectors are compared.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Compare {
-    /// Bit for bit.
-    Bits,
-    /// Bit for bit, except for so many vectors of points that the log wrote: the engine sums up their length in
-    /// another order.
-    Within(f32),
-}
-
-/// Compares all records with the lines of `truth`; panics at the first difference. Returns the records compared.
-pub fn compare(outcome: &Outcome, truth: &str, how: Compare) -> usize {
+/// Compares all records with the lines of `truth`, vectors bit for bit; panics at the first difference. Returns the records compared.
+pub fn compare(outcome: &Outcome, truth: &str) -> usize {
     let found = outcome.by_id();
     assert_eq!(outcome.rejects, []);
     let mut seen = BTreeSet::new();
@@ -62,7 +52,7 @@ pub fn compare(outcome: &Outcome, truth: &str, how: Compare) -> usize {
         assert_eq!(record.kind, kind, "kind of {id}");
         let payload = canonical(truth.payload.map_or("null", RawValue::get));
         assert_eq!(canonical(record.metadata.as_deref().unwrap_or("null")), payload, "payload of {id}");
-        same_vectors(id, &record.vectors, &vectors(truth.vector.get()), how);
+        same_vectors(id, &record.vectors, &vectors(truth.vector.get()));
         assert!(seen.insert(id.to_owned()), "{id} comes twice in the truth");
     }
     assert_eq!(found.len(), seen.len(), "extra records");
@@ -72,16 +62,13 @@ pub fn compare(outcome: &Outcome, truth: &str, how: Compare) -> usize {
     seen.len()
 }
 
-fn same_vectors(id: &str, found: &BTreeMap<String, Vector>, truth: &BTreeMap<String, Vector>, how: Compare) {
+fn same_vectors(id: &str, found: &BTreeMap<String, Vector>, truth: &BTreeMap<String, Vector>) {
     assert_eq!(found.keys().collect::<Vec<_>>(), truth.keys().collect::<Vec<_>>(), "vectors of {id}");
     for (name, wanted) in truth {
         let (got, wanted) = (values(&found[name]), values(wanted));
         assert_eq!(got.0, wanted.0, "indices of {name} of {id}");
         assert_eq!(got.1.len(), wanted.1.len(), "vector {name} of {id}");
-        let same = got.1.iter().zip(wanted.1).all(|(a, b)| match how {
-            Compare::Bits => a.to_bits() == b.to_bits(),
-            Compare::Within(tolerance) => (a - b).abs() <= tolerance,
-        });
+        let same = got.1.iter().zip(wanted.1).all(|(a, b)| a.to_bits() == b.to_bits());
         assert!(same, "vector {name} of {id}: {:?} is not {:?}", got.1, wanted.1);
     }
 }

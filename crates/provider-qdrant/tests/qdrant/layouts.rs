@@ -7,7 +7,7 @@ use tranship_connector::{Count, ErrorKind, OpenOptions};
 use tranship_provider_qdrant::CONNECTOR;
 use tranship_testkit::reading::read;
 
-use crate::dumps::{Compare, compare, locator, open, read_all, read_collection};
+use crate::dumps::{compare, locator, open, read_all, read_collection};
 use crate::truth::{Dump, same_points};
 
 const SNAPSHOT: &str = "server119_mixed.snapshot";
@@ -126,8 +126,8 @@ fn a_storage_snapshot_has_its_collections_and_their_aliases() {
         let counts: Vec<_> = infos.iter().map(|info| (info.name.as_str(), info.records)).collect();
         assert_eq!(counts, [("bytes", Count::Exact(1120)), ("mixed", Count::Exact(1862))]);
         assert_eq!(infos[0].schema.aliases, ["alias"]);
-        compare(&read_collection(path, "mixed").unwrap(), &truth, Compare::Bits);
-        compare(&read_collection(path, "alias").unwrap(), &other.truth("server119_u8_euclid.jsonl"), Compare::Bits);
+        compare(&read_collection(path, "mixed").unwrap(), &truth);
+        compare(&read_collection(path, "alias").unwrap(), &other.truth("server119_u8_euclid.jsonl"));
         let error = open(path, &OpenOptions::default()).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(error.next_step().unwrap().contains("bytes, mixed"), "{error}");
@@ -236,7 +236,7 @@ fn a_directory_that_its_server_holds_is_changing() {
     assert!(error.to_string().contains("1/wal is being written to"), "{error}");
     let allowed = OpenOptions { allow_inconsistent: true, ..OpenOptions::default() };
     let outcome = read(&*open(&collection, &allowed).unwrap()).unwrap();
-    compare(&outcome, &truth, Compare::Bits);
+    compare(&outcome, &truth);
     assert!(outcome.notes[0].contains("locked"), "{:?}", outcome.notes);
     drop(lock);
     same_points(&collection, &truth);

@@ -1,4 +1,5 @@
-//! Bundles are written, read back, refused and loaded into a small stand-in for the server.
+//! Dumps of Qdrant are read and compared with its own answers; bundles are written, read back, refused and loaded into a
+//! small stand-in for the server.
 #![allow(clippy::disallowed_methods)]
 
 mod damage;

@@ -3,7 +3,7 @@
 use tranship_connector::ErrorKind;
 use tranship_testkit::fixtures;
 
-use crate::dumps::{Compare, compare, read_all, read_collection};
+use crate::dumps::{compare, read_all, read_collection};
 use crate::unpacked::{find, storage as unpack};
 
 /// Compares the snapshot of a fixture with its truth, bit for bit.
@@ -12,7 +12,7 @@ fn same(fixture: &str, snapshot: &str, truth: &str) -> usize {
     fixtures::unpack(fixture, dir.path());
     let outcome = read_all(&find(dir.path(), snapshot)).unwrap();
     assert_eq!(outcome.notes, Vec::<String>::new());
-    compare(&outcome, &std::fs::read_to_string(find(dir.path(), truth)).unwrap(), Compare::Bits)
+    compare(&outcome, &std::fs::read_to_string(find(dir.path(), truth)).unwrap())
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tranship_provider_qdrant::CONNECTOR;
 use tranship_testkit::fixtures;
 use tranship_testkit::reading::Outcome;
 
-use crate::dumps::{Compare, compare, locator, read_all};
+use crate::dumps::{compare, locator, read_all};
 
 /// A fixture, unpacked.
 pub struct Dump {
@@ -36,12 +36,12 @@ fn ledger(raw: u64, live: u64, deleted: u64, superseded: u64) -> RowLedger {
 }
 
 /// Reads the snapshot of a fixture whose truth lies beside it.
-fn check(fixture: &str, stem: &str, how: Compare) -> Outcome {
+fn check(fixture: &str, stem: &str) -> Outcome {
     let dump = Dump::unpack(fixture);
     let snapshot = dump.path(&format!("{stem}.snapshot"));
     assert_eq!((CONNECTOR.probe)(&snapshot), Some(95));
     let outcome = read_all(&snapshot).unwrap();
-    let compared = compare(&outcome, &dump.truth(&format!("{stem}.jsonl")), how);
+    let compared = compare(&outcome, &dump.truth(&format!("{stem}.jsonl")));
     let infos = CONNECTOR.list.unwrap()(&locator(&snapshot), &OpenOptions::default()).unwrap();
     assert_eq!(infos.iter().map(|info| info.records).collect::<Vec<_>>(), [Count::Exact(compared as u64)]);
     outcome
@@ -49,7 +49,7 @@ fn check(fixture: &str, stem: &str, how: Compare) -> Outcome {
 
 #[test]
 fn a_collection_of_1_19_with_every_kind_of_vector_is_what_its_server_scrolled() {
-    let outcome = check("qdrant-1.19-mixed", "server119_mixed", Compare::Bits);
+    let outcome = check("qdrant-1.19-mixed", "server119_mixed");
     assert_eq!(outcome.ledger, ledger(1862, 1862, 0, 0));
     let schema = &outcome.schema;
     let kinds: Vec<_> =
@@ -73,19 +73,19 @@ fn a_collection_of_1_19_with_every_kind_of_vector_is_what_its_server_scrolled() 
 
 #[test]
 fn two_appendable_segments_of_1_19_are_what_their_server_scrolled() {
-    assert_eq!(check("qdrant-1.19-plain_dot", "server119_plain_dot", Compare::Bits).ledger, ledger(1507, 1402, 105, 0));
+    assert_eq!(check("qdrant-1.19-plain_dot", "server119_plain_dot").ledger, ledger(1507, 1402, 105, 0));
 }
 
 #[test]
 fn bytes_of_1_19_stay_bytes() {
-    let outcome = check("qdrant-1.19-u8_euclid", "server119_u8_euclid", Compare::Bits);
+    let outcome = check("qdrant-1.19-u8_euclid", "server119_u8_euclid");
     assert_eq!(outcome.schema.vectors[0].element, Element::U8);
     assert_eq!(outcome.ledger, ledger(1207, 1120, 87, 0));
 }
 
 #[test]
 fn the_mixed_era_of_1_13_is_what_its_server_scrolled() {
-    let outcome = check("qdrant-1.13-dense_cos", "qdrant-1.13.6-dense_cos", Compare::Bits);
+    let outcome = check("qdrant-1.13-dense_cos", "qdrant-1.13.6-dense_cos");
     assert_eq!(outcome.ledger, ledger(2680, 2401, 279, 0));
     assert_eq!(outcome.schema.vendor["qdrant"]["payload_index"]["schema"]["i"], "integer");
 }
@@ -93,6 +93,6 @@ fn the_mixed_era_of_1_13_is_what_its_server_scrolled() {
 /// Whatever is made of a dump, the same points must come.
 pub fn same_points(path: &Path, truth: &str) -> Outcome {
     let outcome = read_all(path).unwrap();
-    compare(&outcome, truth, Compare::Bits);
+    compare(&outcome, truth);
     outcome
 }

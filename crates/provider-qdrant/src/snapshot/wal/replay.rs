@@ -188,6 +188,7 @@ impl<'a> Replay<'a> {
         if !self.is_open(&id, current.number) {
             return Ok(());
         }
+        let is_moved = !self.points.contains_key(&id) && self.base.is_moved_to_change(&id);
         let Some(mut live) = self.take(&id) else { return Ok(()) };
         match change {
             PointChange::Delete => {
@@ -205,6 +206,8 @@ impl<'a> Replay<'a> {
                     }
                 }
             }
+            // What is moved has a payload stored, if only an empty one.
+            PointChange::ClearPayload if is_moved => live.payload = Part::Value("{}".to_owned()),
             PointChange::ClearPayload => live.payload = Part::Absent,
             PointChange::OverwritePayload(text) => live.payload = Part::Value(text.clone()),
             // Where no payload is stored at all, nothing is merged, and nulls stay.
