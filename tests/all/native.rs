@@ -155,7 +155,7 @@ impl Dump {
     /// Converts with few and many threads, little and much memory; the bytes must be the same. Gives one archive.
     fn check_bytes(&self, source: &str, work: &Path) -> PathBuf {
         let mut first: Option<(PathBuf, Vec<_>)> = None;
-        for (threads, memory) in [("1", "512MiB"), ("4", "512MiB"), ("1", "1GiB"), ("4", "1GiB")] {
+        for (threads, memory) in [("1", "768MiB"), ("4", "768MiB"), ("1", "1GiB"), ("4", "1GiB")] {
             let archive = work.join(format!("{threads}-{memory}.tranship"));
             let target = locator("archive", &archive);
             self.run(&["convert", source, &target, "--threads", threads, "--memory", memory], "-o");
