@@ -139,7 +139,13 @@ fn append_element(column: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Checked {
 }
 
 /// Writes the value of a vector field into the open record.
-pub fn push_vector(field: &Field, array: Option<&ArrayRef>, row: usize, column: usize, builder: &mut BatchBuilder) -> Checked {
+pub fn push_vector(
+    field: &Field,
+    array: Option<&ArrayRef>,
+    row: usize,
+    column: usize,
+    builder: &mut BatchBuilder,
+) -> Checked {
     let Some(array) = array.filter(|array| array.is_valid(row)) else { return Ok(()) };
     let items = match array.data_type() {
         ArrowType::List(_) => array.as_list::<i32>().value(row),
