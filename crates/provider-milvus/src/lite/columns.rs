@@ -153,8 +153,14 @@ pub fn push_vector(
         ArrowType::Binary if field.data_type == DataType::SparseFloatVector => {
             return push_sparse(&field.name, array.as_binary::<i32>().value(row), column, builder);
         }
-        ArrowType::Binary => return Ok(builder.push_bytes(column, array.as_binary::<i32>().value(row))),
-        ArrowType::FixedSizeBinary(_) => return Ok(builder.push_bytes(column, array.as_fixed_size_binary().value(row))),
+        ArrowType::Binary => {
+            builder.push_bytes(column, array.as_binary::<i32>().value(row));
+            return Ok(());
+        }
+        ArrowType::FixedSizeBinary(_) => {
+            builder.push_bytes(column, array.as_fixed_size_binary().value(row));
+            return Ok(());
+        }
         other => return Err(format!("`{}`: {other} is no vector", field.name)),
     };
     if items.data_type() != &ArrowType::Float32 || items.null_count() > 0 {
