@@ -11,6 +11,7 @@ pub fn registry() -> Registry {
             &tranship_format_parquet::CONNECTOR,
             &tranship_provider_chroma::CONNECTOR,
             &tranship_provider_qdrant::CONNECTOR,
+            &tranship_provider_redis::CONNECTOR,
         ],
     }
 }
