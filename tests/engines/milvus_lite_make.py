@@ -174,25 +174,33 @@ def plain(value):
     return [plain(item) for item in value]
 
 
+def query(client, collection, partition=None):
+    """All records by key, of one partition or of all."""
+    everything = 'pk != "-"' if collection == "texts" else "pk > -1000000"
+    places = {} if partition is None else {"partition_names": [partition]}
+    found = client.query(collection, filter=everything, output_fields=["*"], limit=16384, **places)
+    return {record["pk"]: plain(dict(record)) for record in found}
+
+
 def truth(client, database, collection):
+    """What the whole collection answers. A query of one partition also shows rows that were written anew in another one within one
+    memtable, so a partition counts only where its row is the collection's."""
     client.load_collection(collection)
-    keyed = any(field.get("is_partition_key") for field in client.describe_collection(collection)["fields"])
-    partitions = [None] if keyed else client.list_partitions(collection)
-    text_keys = collection == "texts"
-    for partition in partitions:
-        found = client.query(
-            collection, filter='pk != "-"' if text_keys else "pk > -1000000", output_fields=["*"], limit=16384,
-            **({} if partition is None else {"partition_names": [partition]}))
-        for record in found:
-            record = plain(dict(record))
-            yield {
-                "database": database,
-                "collection": collection,
-                "partition": partition,
-                "id": record.pop("pk"),
-                "vector": record.pop("v"),
-                "fields": record,
-            }
+    records = query(client, collection)
+    places = {}
+    if not any(field.get("is_partition_key") for field in client.describe_collection(collection)["fields"]):
+        for partition in client.list_partitions(collection):
+            found = query(client, collection, partition)
+            places.update({key: partition for key, record in found.items() if records.get(key) == record})
+    for key, record in records.items():
+        yield {
+            "database": database,
+            "collection": collection,
+            "partition": places.get(key),
+            "id": record.pop("pk"),
+            "vector": record.pop("v"),
+            "fields": record,
+        }
 
 
 def main():

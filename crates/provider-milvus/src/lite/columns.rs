@@ -139,7 +139,13 @@ fn append_element(column: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Checked {
 }
 
 /// Writes the value of a vector field into the open record.
-pub fn push_vector(field: &Field, array: Option<&ArrayRef>, row: usize, column: usize, builder: &mut BatchBuilder) -> Checked {
+pub fn push_vector(
+    field: &Field,
+    array: Option<&ArrayRef>,
+    row: usize,
+    column: usize,
+    builder: &mut BatchBuilder,
+) -> Checked {
     let Some(array) = array.filter(|array| array.is_valid(row)) else { return Ok(()) };
     let items = match array.data_type() {
         ArrowType::List(_) => array.as_list::<i32>().value(row),
@@ -147,8 +153,14 @@ pub fn push_vector(field: &Field, array: Option<&ArrayRef>, row: usize, column: 
         ArrowType::Binary if field.data_type == DataType::SparseFloatVector => {
             return push_sparse(&field.name, array.as_binary::<i32>().value(row), column, builder);
         }
-        ArrowType::Binary => return Ok(builder.push_bytes(column, array.as_binary::<i32>().value(row))),
-        ArrowType::FixedSizeBinary(_) => return Ok(builder.push_bytes(column, array.as_fixed_size_binary().value(row))),
+        ArrowType::Binary => {
+            builder.push_bytes(column, array.as_binary::<i32>().value(row));
+            return Ok(());
+        }
+        ArrowType::FixedSizeBinary(_) => {
+            builder.push_bytes(column, array.as_fixed_size_binary().value(row));
+            return Ok(());
+        }
         other => return Err(format!("`{}`: {other} is no vector", field.name)),
     };
     if items.data_type() != &ArrowType::Float32 || items.null_count() > 0 {

@@ -192,11 +192,13 @@ fn check_lock(path: &Path, allowed: bool, notes: &mut Vec<String>) -> Result<()>
             notes.push(format!("{} is open in its database and was read all the same", path.display()));
             Ok(())
         }
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(Error::new(ErrorKind::Changing, format!("{} is open in its database", path.display())).hint(
-                "close the MilvusClient, or copy the directory while it is closed; --allow-inconsistent reads it anyway",
-            ))
-        }
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::new(
+            ErrorKind::Changing,
+            format!("{} is open in its database", path.display()),
+        )
+        .hint(
+            "close the MilvusClient, or copy the directory while it is closed; --allow-inconsistent reads it anyway",
+        )),
         _ => Ok(()),
     }
 }
@@ -262,9 +264,8 @@ fn name_apart(collections: &mut [Collection]) {
 
 fn read_json(blob: &Blob, options: &OpenOptions) -> Result<Value> {
     let bytes = blob.read_all(options.limits.max_line_bytes as u64)?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Error::damaged(format!("{} is no JSON", blob.label())).hint(JSON_HINT).caused_by(error)
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::damaged(format!("{} is no JSON", blob.label())).hint(JSON_HINT).caused_by(error))
 }
 
 /// The manifest, or the one before it if this one is torn. A collection that nothing was written to has none.
@@ -316,7 +317,9 @@ fn read_partitions(manifest: &Value) -> BTreeMap<String, Files> {
     };
     let partitions = manifest.get("partitions").and_then(Value::as_object).into_iter().flatten();
     partitions
-        .map(|(name, files)| (name.clone(), Files { data: names(files, "data_files"), delta: names(files, "delta_files") }))
+        .map(|(name, files)| {
+            (name.clone(), Files { data: names(files, "data_files"), delta: names(files, "delta_files") })
+        })
         .collect()
 }
 

@@ -99,7 +99,11 @@ impl Rows {
 
     /// The batches of row group `group`, or of the whole log; of a file only the columns `names`, if given. Each comes
     /// with the number of its first row.
-    pub fn batches(&self, group: usize, names: Option<&[&str]>) -> Result<Box<dyn Iterator<Item = Result<(u64, RecordBatch)>>>> {
+    pub fn batches(
+        &self,
+        group: usize,
+        names: Option<&[&str]>,
+    ) -> Result<Box<dyn Iterator<Item = Result<(u64, RecordBatch)>>>> {
         match self {
             Rows::File(file) => Ok(Box::new(file.raw_batches(group..group + 1, names)?)),
             Rows::Log(blob) => Ok(Box::new(LogBatches { wal: Wal::open(blob, MESSAGE_BYTES)?, row: 0 })),

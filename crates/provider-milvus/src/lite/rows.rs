@@ -23,8 +23,7 @@ use tranship_collection::{BatchBuilder, CollectionSchema};
 use tranship_connector::liveness::{LiveRows, Liveness, SameVersion};
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{
-    Batches, Error, OpenOptions, PrepareContext, Prepared, Reject, RejectSink, Result, RowLedger, Source, Split,
-    Splits,
+    Batches, Error, OpenOptions, PrepareContext, Prepared, Reject, RejectSink, Result, RowLedger, Source, Split, Splits,
 };
 use tranship_container::protobuf::{Message, Value};
 use tranship_storage::SourceIdentity;

@@ -15,8 +15,7 @@ use tranship_collection::{BatchBuilder, CollectionSchema};
 use tranship_connector::liveness::LiveRows;
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{
-    Batches, Error, OpenOptions, PrepareContext, Prepared, Reject, RejectSink, Result, RowLedger, Source, Split,
-    Splits,
+    Batches, Error, OpenOptions, PrepareContext, Prepared, Reject, RejectSink, Result, RowLedger, Source, Split, Splits,
 };
 use tranship_storage::SourceIdentity;
 
@@ -74,7 +73,8 @@ impl Source for DirectorySource {
         let primary = self.collection.fields.get(roles.primary).map(|field| field.name.clone()).unwrap_or_default();
         let parts = Parts::find(&self.directory, &self.collection, &self.options)?;
         let live = parts.survey(&primary, context.scratch)?;
-        let notes = [&self.directory.notes, &self.collection.notes, &parts.notes].into_iter().flatten().cloned().collect();
+        let notes =
+            [&self.directory.notes, &self.collection.notes, &parts.notes].into_iter().flatten().cloned().collect();
         Ok(Box::new(PreparedParts {
             collection: &self.collection,
             schema: Arc::new(self.schema.clone()),

@@ -195,9 +195,8 @@ fn failure(path: &Path, error: rusqlite::Error) -> Error {
     let shown = path.display();
     let converted = match error.sqlite_error_code() {
         Some(code) if is_busy(code) => return changing(path),
-        Some(ErrorCode::TooBig) => {
-            Error::limit(format!("{shown} holds a row beyond the limit")).hint("raise the limit on the bytes of one record")
-        }
+        Some(ErrorCode::TooBig) => Error::limit(format!("{shown} holds a row beyond the limit"))
+            .hint("raise the limit on the bytes of one record"),
         Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             Error::new(ErrorKind::Io, format!("cannot read {shown}"))
                 .hint("check the permissions of the file and its folders")

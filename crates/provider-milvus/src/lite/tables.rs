@@ -117,7 +117,8 @@ fn read_tables(sqlite: &Sqlite) -> Result<Vec<Table>> {
             "schema" => tables.push(read_schema(&name, message).map_err(placed)?),
             "index" => {
                 let table = tables.iter_mut().find(|table| table.name == name);
-                let table = table.ok_or_else(|| sqlite.damaged(format_args!("has an index of no collection `{name}`")))?;
+                let table =
+                    table.ok_or_else(|| sqlite.damaged(format_args!("has an index of no collection `{name}`")))?;
                 let index = read_index(message, &table.fields).map_err(placed)?;
                 table.indexes.extend(index);
             }
@@ -154,7 +155,8 @@ pub fn bytes_of(value: ValueRef<'_>) -> &[u8] {
 }
 
 fn read_schema(name: &str, message: &[u8]) -> Result<Table> {
-    let mut table = Table { name: name.to_owned(), fields: Vec::new(), indexes: Vec::new(), description: String::new() };
+    let mut table =
+        Table { name: name.to_owned(), fields: Vec::new(), indexes: Vec::new(), description: String::new() };
     for entry in Message::new(message) {
         match entry? {
             (2, value) => table.description = text(value)?,

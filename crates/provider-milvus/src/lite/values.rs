@@ -24,8 +24,8 @@ pub fn append_json(text: &str, out: &mut Vec<u8>) {
 
 /// Appends a sparse vector: pairs of `u32` index and `f32` value, little-endian, in any order.
 pub fn push_sparse(name: &str, bytes: &[u8], column: usize, builder: &mut BatchBuilder) -> Checked {
-    let (indices, values) =
-        sparse(bytes).ok_or_else(|| format!("vector `{name}`: {} bytes are no pairs of index and value", bytes.len()))?;
+    let (indices, values) = sparse(bytes)
+        .ok_or_else(|| format!("vector `{name}`: {} bytes are no pairs of index and value", bytes.len()))?;
     let mut pairs: Vec<(u32, f32)> = indices.into_iter().zip(values).collect();
     pairs.sort_by_key(|(index, _)| *index);
     let (indices, values): (Vec<u32>, Vec<f32>) = pairs.into_iter().unzip();

