@@ -68,6 +68,11 @@ dumps! {
     hnswlib_l2: "ann-files", "hnswlib:ann/hnswlib_l2.bin", ["-o", "space=l2"], 2950;
     milvus_2_3: "milvus-2.3.5-binlogs", "milvus:milvus-2.3.5", ["--collection", "typed", "-o", "schema={home}/milvus-2.3.5.schema.json"], 2717;
     milvus_2_3_bits: "milvus-2.3.5-binlogs", "milvus:milvus-2.3.5", ["--collection", "strpk", "-o", "schema={home}/milvus-2.3.5.schema.json"], 298;
+    milvus_lite_2_bits: "milvus-lite-2.5.1", "milvus:milvus-lite-2.5.1.db", ["--collection", "binv"], 290;
+    milvus_lite_2_f16: "milvus-lite-2.5.1", "milvus:milvus-lite-2.5.1.db", ["--collection", "f16"], 290;
+    milvus_lite_2_typed: "milvus-lite-2.5.1", "milvus:milvus-lite-2.5.1.db", ["--collection", "typed"], 2701;
+    milvus_lite_3_sparse: "milvus-lite-3.2.2", "milvus:milvus-lite-3.2.2.db", ["--collection", "sparse"], 290;
+    milvus_lite_3_typed: "milvus-lite-3.2.2", "milvus:milvus-lite-3.2.2.db", ["--collection", "typed"], 2701;
     pg_copy_binary: "pgvector-0.8", "pgvector:pg/copy_bin.bin", ["-o", "columns=id:bigint,Emb:vector,h:halfvec,s:sparsevec,b:bit,doc:text,meta:jsonb,tags:text[],f8:float8,ts:timestamptz,raw:bytea,u:uuid,m:text,n:numeric,novec:vector"], 2700;
     pg_copy_text: "pgvector-0.8", "pgvector:pg/copy_text.tsv", ["-o", "columns=id:bigint,Emb:vector,h:halfvec,s:sparsevec,b:bit,doc:text,meta:jsonb,tags:text[],f8:float8,ts:timestamptz,raw:bytea,u:uuid,m:text,n:numeric,novec:vector"], 2700;
     pg_custom: "pgvector-0.8", "pgvector:pg/custom.dump", ["--collection", "app.Docs ,odd"], 2700;
@@ -88,6 +93,7 @@ dumps! {
     qdrant_1_19_dot: "qdrant-1.19-plain_dot", "qdrant:server119_plain_dot.snapshot", [], 1402;
     qdrant_1_19_mixed: "qdrant-1.19-mixed", "qdrant:server119_mixed.snapshot", [], 1862;
     qdrant_1_19_u8: "qdrant-1.19-u8_euclid", "qdrant:server119_u8_euclid.snapshot", [], 1120;
+    redis_7: "redis-7-rdb", "redis:redis/dump.rdb", ["--vector-column", "embedding"], 1999;
     usearch_f16: "ann-files", "usearch:ann/usearch_f16.usearch", [], 2950;
     usearch_f32: "ann-files", "usearch:ann/usearch_f32.usearch", [], 2950;
 }

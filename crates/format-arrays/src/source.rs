@@ -235,7 +235,7 @@ fn schema(found: &Found, how: How, ids: IdKinds) -> CollectionSchema {
     schema.vectors = vec![VectorSpec { kind, element, metric: found.metric, ..VectorSpec::dense("", dim) }];
     if let Some((_, matrix)) = found.parts.first() {
         let settings = serde_json::json!({ "element": matrix.number.name() });
-        schema.vendor.insert("vendor.arrays".to_owned(), settings);
+        schema.vendor.insert("arrays".to_owned(), settings);
     }
     schema
 }

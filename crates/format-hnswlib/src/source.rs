@@ -220,7 +220,7 @@ fn schema(path: &Path, header: &HnswHeader, metric: Option<Metric>) -> Collectio
         "max_elements": header.max_elements, "max_level": header.max_level, "m": header.m, "max_m": header.max_m,
         "max_m0": header.max_m0, "ef_construction": header.ef_construction,
     });
-    schema.vendor.insert("vendor.hnswlib".to_owned(), settings);
+    schema.vendor.insert("hnswlib".to_owned(), settings);
     schema
 }
 

@@ -57,7 +57,7 @@ pub fn infer<'a>(name: &str, lines: impl Iterator<Item = &'a [u8]>, keys: &Keys,
     schema.namespaced = sample.namespaced;
     schema.vectors = sample.vectors.into_values().collect();
     if ordinal_ids {
-        schema.vendor.insert("vendor.jsonl".to_owned(), serde_json::json!({ "ids": "row number from 0" }));
+        schema.vendor.insert("jsonl".to_owned(), serde_json::json!({ "ids": "row number from 0" }));
     }
     Inferred { schema, records: sample.records, ordinal_ids }
 }

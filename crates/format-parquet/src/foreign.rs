@@ -106,7 +106,7 @@ impl ForeignColumns {
         };
         schema.vectors = dim.map(|dim| VectorSpec::dense("", dim)).into_iter().collect();
         if self.id == IdSource::RowNumber {
-            schema.vendor.insert("vendor.parquet".to_owned(), serde_json::json!({ "ids": "row number from 0" }));
+            schema.vendor.insert("parquet".to_owned(), serde_json::json!({ "ids": "row number from 0" }));
         }
         schema
     }

@@ -224,7 +224,7 @@ fn schema(path: &Path, layout: &Layout) -> CollectionSchema {
         "scalar": scalar_name(layout.scalar), "metric": char::from(layout.metric_letter).to_string(), "multi": layout.multi,
         "connectivity": layout.connectivity, "connectivity_base": layout.connectivity_base,
     });
-    schema.vendor.insert("vendor.usearch".to_owned(), settings);
+    schema.vendor.insert("usearch".to_owned(), settings);
     schema
 }
 

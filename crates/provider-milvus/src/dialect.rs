@@ -3,7 +3,7 @@
 //! | Milvus field | tranship |
 //! |---|---|
 //! | primary key | id: an integer (Int64) or text (VarChar) |
-//! | the only vector field | the unnamed vector; its name stays under `vendor.milvus`, `vector_field` |
+//! | the only vector field | the unnamed vector; its name stays under `milvus` of the vendor settings, `vector_field` |
 //! | several vector fields | vectors by their names |
 //! | ArrayOfVector | multivector, widened to `f32` |
 //! | other declared fields | metadata keys; null is kept as `null` |
@@ -23,7 +23,7 @@ use tranship_connector::{Error, Result};
 use tranship_storage::Limits;
 
 /// Key of Milvus's own settings in a schema's vendor settings.
-pub const VENDOR: &str = "vendor.milvus";
+pub const VENDOR: &str = "milvus";
 /// The partition that every collection has.
 pub const DEFAULT_PARTITION: &str = "_default";
 /// The dynamic field's name.

@@ -125,6 +125,25 @@ pub const TARGETS: &[Target] = &[
         input: Patches("qdrant-1.10-u8_euclid", &["qdrant-1.10.1-u8_euclid.snapshot"]),
         options: &[],
     },
+    Target {
+        name: "milvus_lite2",
+        provider: "milvus",
+        input: Patches("milvus-lite-2.5.1", &["milvus-lite-2.5.1.db"]),
+        options: &[],
+    },
+    Target {
+        name: "milvus_lite3",
+        provider: "milvus",
+        input: Patches("milvus-lite-3.2.2", &["milvus-lite-3.2.2.db"]),
+        options: &[],
+    },
+    Target { name: "rdb", provider: "redis", input: File("dump.rdb"), options: &[("vector_column", "embedding")] },
+    Target {
+        name: "rdb_dump",
+        provider: "redis",
+        input: Patches("redis-7-rdb", &["redis/dump.rdb"]),
+        options: &[("vector_column", "embedding")],
+    },
 ];
 
 /// A target with its files in place.

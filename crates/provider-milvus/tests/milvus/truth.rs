@@ -78,7 +78,7 @@ fn collections_are_listed_with_and_without_their_names() {
     let names: Vec<&str> = ids.iter().map(|info| info.name.as_str()).collect();
     assert_eq!(names, [TYPED.to_string(), STRPK.to_string()]);
     assert!(matches!(ids[0].records, Count::UpTo(rows) if rows >= 2717));
-    let fields = &ids[0].schema.vendor["vendor.milvus"]["fields"];
+    let fields = &ids[0].schema.vendor["milvus"]["fields"];
     assert_eq!(
         fields[1],
         json!({"id": 101, "name": "field_101", "data_type": "FloatVector", "dim": 16, "nullable": true})
