@@ -1,3 +1,5 @@
+//! Tests of the catalogue: statements of dumps as different PostgreSQL versions write them.
+
 use super::*;
 
 fn catalog(statements: &[&str]) -> Catalog {
