@@ -5,4 +5,5 @@
 
 pub mod pickle;
 pub mod protobuf;
+pub mod sqlite;
 pub mod tar;

@@ -26,10 +26,10 @@ use tranship_connector::{
     Batches, Error, OpenOptions, PrepareContext, Prepared, Reject, RejectSink, Result, RowLedger, Source, Split, Splits,
 };
 use tranship_container::protobuf::{Message, Value};
+use tranship_container::sqlite::{SqliteFile, quoted};
 use tranship_storage::SourceIdentity;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::sqlite::{Sqlite, quoted};
 use super::tables::{Table, Tables, bytes_of};
 use super::values::{Checked, append_dynamic, append_json, push_sparse};
 use crate::dialect::{DataType, Field, Roles};
@@ -40,7 +40,7 @@ const SPLIT_ROWS: u64 = 20_000;
 
 /// One collection.
 pub struct TableSource {
-    sqlite: Sqlite,
+    sqlite: SqliteFile,
     table: Table,
     schema: CollectionSchema,
     options: OpenOptions,
@@ -99,7 +99,7 @@ impl Source for TableSource {
             rows += 1;
             Ok(())
         })?;
-        let file_bytes = self.sqlite.path.metadata().map_or(0, |metadata| metadata.len());
+        let file_bytes = self.sqlite.path().metadata().map_or(0, |metadata| metadata.len());
         let row_bytes = file_bytes / rows.max(1);
         let rows_per_split = (context.split_bytes / row_bytes.max(1)).clamp(1, SPLIT_ROWS);
         let mut liveness = Liveness::new(context.scratch, &[rows], SameVersion::RowLives);
@@ -234,7 +234,7 @@ impl Reader<'_> {
                 let data = bytes_of(record.get_ref(2).map_err(failed)?);
                 if let Err(reason) = appender.append(key, data) {
                     appender.builder.rollback();
-                    let place = format!("{} table {table} id {id}", sqlite.path.display());
+                    let place = format!("{} table {table} id {id}", sqlite.path().display());
                     let id = std::str::from_utf8(key).ok().map(str::to_owned);
                     rejects.reject(Reject { place, id, reason, record: None })?;
                 }

@@ -18,8 +18,9 @@ use serde_json::json;
 use tranship_collection::CollectionSchema;
 use tranship_connector::{CollectionInfo, Count, Error, OpenOptions, Result};
 use tranship_container::protobuf::{Message, Value};
+use tranship_container::sqlite::{SqliteFile, quoted};
 
-use super::sqlite::{META_TABLE, Sqlite, quoted};
+use super::sqlite::{self, META_TABLE};
 use crate::dialect::{self, DYNAMIC_FIELD, DataType, Field, Index};
 
 const PRODUCER: &str = "Milvus Lite 2";
@@ -29,7 +30,7 @@ const COUNTED_BYTES: u64 = 256 << 20;
 /// The collections of a file.
 pub struct Tables {
     /// The file.
-    pub sqlite: Sqlite,
+    pub sqlite: SqliteFile,
     /// In the order in which they were created.
     pub tables: Vec<Table>,
 }
@@ -48,7 +49,7 @@ pub struct Table {
 impl Tables {
     /// Opens a file and reads what it says of its collections.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
-        let sqlite = Sqlite::open(path, options)?;
+        let sqlite = sqlite::open(path, options)?;
         let tables = read_tables(&sqlite)?;
         Ok(Tables { sqlite, tables })
     }
@@ -70,7 +71,7 @@ impl Tables {
     /// The collection that the user means.
     pub fn choose(&self, options: &OpenOptions) -> Result<Table> {
         let names: Vec<String> = self.tables.iter().map(|table| table.name.clone()).collect();
-        let label = self.sqlite.path.display().to_string();
+        let label = self.sqlite.path().display().to_string();
         let position = super::choose(&names, options.collection.as_deref(), &label)?;
         self.tables.get(position).cloned().ok_or_else(|| Error::bug("a chosen collection is gone"))
     }
@@ -78,7 +79,7 @@ impl Tables {
     /// A row may be an older copy of a record, but one id counts once.
     fn count(&self, table: &Table) -> Result<Count> {
         let (connection, name) = (self.sqlite.connect()?, quoted(&table.name));
-        let bytes = self.sqlite.path.metadata().map_or(u64::MAX, |metadata| metadata.len());
+        let bytes = self.sqlite.path().metadata().map_or(u64::MAX, |metadata| metadata.len());
         let (sql, exact) = match bytes {
             0..=COUNTED_BYTES => (format!("SELECT count(DISTINCT milvus_id) FROM {name}"), true),
             _ => (format!("SELECT coalesce(max(id) - min(id) + 1, 0) FROM {name}"), false),
@@ -102,7 +103,7 @@ impl Table {
     }
 }
 
-fn read_tables(sqlite: &Sqlite) -> Result<Vec<Table>> {
+fn read_tables(sqlite: &SqliteFile) -> Result<Vec<Table>> {
     let connection = sqlite.connect()?;
     let sql = format!("SELECT collection_name, meta_type, blob_field, string_field FROM {META_TABLE} ORDER BY id");
     let mut statement = connection.prepare(&sql).map_err(|error| sqlite.failed(error))?;
@@ -112,7 +113,7 @@ fn read_tables(sqlite: &Sqlite) -> Result<Vec<Table>> {
         let text = |column: usize| row.get::<_, Option<String>>(column).map(Option::unwrap_or_default);
         let (name, kind) = (text(0).map_err(|e| sqlite.failed(e))?, text(1).map_err(|e| sqlite.failed(e))?);
         let message = bytes_of(row.get_ref(2).map_err(|error| sqlite.failed(error))?);
-        let placed = |error: Error| error.with("file", sqlite.path.display()).with("collection", &name);
+        let placed = |error: Error| error.with("file", sqlite.path().display()).with("collection", &name);
         match kind.as_str() {
             "schema" => tables.push(read_schema(&name, message).map_err(placed)?),
             "index" => {
@@ -134,7 +135,7 @@ fn read_tables(sqlite: &Sqlite) -> Result<Vec<Table>> {
 }
 
 /// Fails unless the collection's table is there and is no view and no virtual table.
-fn check_plain(sqlite: &Sqlite, connection: &rusqlite::Connection, name: &str) -> Result<()> {
+fn check_plain(sqlite: &SqliteFile, connection: &rusqlite::Connection, name: &str) -> Result<()> {
     let sql = "SELECT coalesce(sql, '') FROM sqlite_master WHERE type = 'table' AND name = ?1";
     let found = connection.query_row(sql, [name], |row| row.get::<_, String>(0));
     match found {
