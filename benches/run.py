@@ -69,6 +69,11 @@ def native(options, script, *arguments):
     return [options.native, os.path.join(HERE, script), *map(str, arguments)]
 
 
+def peer_copy(source):
+    """Beside the source, with its extension: some engines go by that."""
+    return os.path.join(os.path.dirname(source), f"copy-{os.path.basename(source)}")
+
+
 def run_quietly(command):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
@@ -124,7 +129,7 @@ def chroma_archive(options):
     source = os.path.join(options.work, f"{rows}x{dim}.chroma")
     facts = make_once(source, python("data_chroma.py", source, "--rows", rows, "--dim", dim))
     # The engine may write into what it opens: the peer gets a copy.
-    copy = f"{source}.copy"
+    copy = peer_copy(source)
     remove(copy)
     shutil.copytree(source, copy)
     out = os.path.join(options.work, "out")
@@ -141,7 +146,7 @@ def native_archive(options, name, title, source, locator, peer, flags=(), peer_a
     source = os.path.join(options.work, f"{rows}x{dim}.{source}")
     facts = make_once(source, native(options, f"data_{name}.py", source, "--rows", rows, "--dim", dim))
     # An engine may write into what it opens: the peer gets a copy.
-    copy = f"{source}.copy"
+    copy = peer_copy(source)
     remove(copy)
     (shutil.copytree if os.path.isdir(source) else shutil.copy)(source, copy)
     out = os.path.join(options.work, "out")
@@ -245,7 +250,7 @@ def run_bench(bench, rounds):
                     check(bench, contender)
                 contender.output_mb = size_mb(contender.output)
                 remove(contender.output)
-    remove(f"{bench.source}.copy")
+    remove(peer_copy(bench.source))
 
 
 def table(bench):
