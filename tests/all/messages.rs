@@ -78,6 +78,8 @@ fn messages_about_places_and_options() {
         "convert chroma:DIR/chroma-1.5.9 archive:DIR/out.tranship",
         "convert chroma:DIR/chroma-1.5.9 archive:DIR/out.tranship --collection nope",
         "migrate DIR/good.jsonl archive:DIR/out",
+        "migrate DIR/good.jsonl qdrant:",
+        "inspect chroma:",
         "migrate jsonl:- qdrant:DIR/out",
         "recall DIR/good.jsonl DIR/good.jsonl",
         "verify DIR/good.jsonl DIR/good.jsonl --mapping DIR/notes.txt",
@@ -85,6 +87,36 @@ fn messages_about_places_and_options() {
         case(&mut page, dir, arguments);
     }
     insta::assert_snapshot!(page);
+}
+
+#[test]
+fn a_dump_one_level_below_or_above_still_packed_or_cut_is_pointed_at() {
+    let dump = fixtures::shared("pgvector-0.8").join("pg");
+    let packed = fixtures::path("pgvector-0.8.tar.zst");
+    let directory = dump.join("dirfmt");
+    let member = directory.join("3595.dat.gz");
+    let dir = tempfile::tempdir().unwrap();
+    let cut = dir.path().join("cut.usearch");
+    std::fs::write(&cut, "usea").unwrap();
+    let cases = [
+        (&cut, format!("to be told what is wrong with it, give usearch:{}\n", cut.display())),
+        (&dump, "give what lies in it: copy_bin.bin (pgvector), custom.dump (pgvector), ".to_owned()),
+        (&member, format!("if it is a part of the dump around it, give pgvector:{}\n", directory.display())),
+        (&packed, "unpack it (`zstd -d`, ".to_owned()),
+    ];
+    for (path, next) in cases {
+        let ran = Tranship::run(["inspect", path.to_str().unwrap()]).expect(10);
+        assert!(ran.stderr.contains(&next), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_collection_that_cannot_be_read_does_not_hide_the_others() {
+    let indexes = fixtures::shared("ann-files").join("ann");
+    let ran = Tranship::run(["inspect", "--full", indexes.to_str().unwrap()]).expect(1);
+    assert!(ran.stdout.contains("flat_l2\n  records    3000 (exact)\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("  not read   TS0030: the index keeps vectors that are not"), "{}", ran.stdout);
+    Tranship::run(["inspect", "--full", indexes.to_str().unwrap(), "--collection", "sq8"]).expect(13);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! are those of [`tranship_connector::ErrorKind::exit_code`]. A broken pipe is success.
 
 mod args;
+mod described;
 mod progress;
 mod render;
 mod verbs;

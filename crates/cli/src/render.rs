@@ -13,6 +13,8 @@ use tranship_toolkit::recall::RecallReport;
 use tranship_toolkit::verify::VerifyReport;
 use tranship_verify::{ArchiveReport, CompareReport};
 
+use crate::described;
+
 /// Appends one formatted line.
 macro_rules! line {
     ($text:expr, $($part:tt)*) => {
@@ -142,21 +144,14 @@ pub fn inspected(report: &InspectReport) -> String {
             Count::Unknown => "unknown; --full counts them".to_owned(),
         };
         line!(text, "  records    {count}");
-        for vector in &info.schema.vectors {
-            let name = if vector.name.is_empty() { "vector" } else { &vector.name };
-            let dim = vector
-                .dim
-                .map_or("no dimensions yet".to_owned(), |dim| format!("{dim} x {:?}", vector.element).to_lowercase());
-            let metric = vector.metric.map_or("no metric", |metric| metric.name());
-            let index = vector
-                .index
-                .as_ref()
-                .and_then(|index| serde_json::to_string(index).ok())
-                .unwrap_or_else(|| "no index".to_owned());
-            line!(text, "  {name:<10} {dim}, {metric}, {index}");
+        info.schema.vectors.iter().for_each(|spec| line!(text, "  {}", described::vector(spec)));
+        line!(text, "  ids        {}", described::ids(&info.schema));
+        if !info.schema.aliases.is_empty() {
+            line!(text, "  aliases    {}", info.schema.aliases.join(", "));
         }
         info.producer.iter().for_each(|producer| line!(text, "  producer   {producer}"));
         info.notes.iter().for_each(|note| line!(text, "  note       {note}"));
+        collection.unread.iter().for_each(|reason| line!(text, "  not read   {reason}"));
         if let Some(full) = &collection.full {
             let ledger = full.ledger;
             if let (Some(raw), Some(live)) = (ledger.raw, ledger.live) {

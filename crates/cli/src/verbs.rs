@@ -153,7 +153,7 @@ fn run_inspect(args: args::Inspect, settings: &Settings<'_>, json: bool) -> Resu
     } else {
         render::to_stdout(&render::inspected(&report))
     }
-    Ok(true)
+    Ok(report.is_complete())
 }
 
 fn run_plan(args: args::Plan, settings: &Settings<'_>, json: bool) -> Result<bool> {

@@ -9,6 +9,7 @@ use tranship_storage::Limits;
 
 use crate::error::{Error, Result};
 use crate::locator::Locator;
+use crate::nearby;
 use crate::sink::Sink;
 use crate::source::Source;
 
@@ -216,11 +217,8 @@ impl Registry {
             self.connectors.iter().filter_map(|c| (c.probe)(path).map(|score| (score, *c))).collect();
         scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
         match scored.as_slice() {
-            [] => Err(Error::not_recognised(format!("nobody recognises {}", path.display())).hint(format!(
-                "name the format, as in {}:{}",
-                self.names().join("|"),
-                path.display()
-            ))),
+            [] => Err(Error::not_recognised(format!("nobody recognises {}", path.display()))
+                .hint(nearby::next_step(self, path))),
             [(first, a), (second, b), ..] if first == second => {
                 Err(Error::not_recognised(format!("{} could be {} or {}", path.display(), a.name, b.name))
                     .hint(format!("say which, as in {}:{}", a.name, path.display())))

@@ -12,6 +12,7 @@ pub mod liveness;
 pub mod locator;
 pub mod loss;
 pub mod mapping;
+mod nearby;
 pub mod reject;
 pub mod sink;
 pub mod source;

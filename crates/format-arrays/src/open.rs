@@ -174,7 +174,7 @@ fn find_in_npz(path: &Path, options: &OpenOptions) -> Result<Found> {
         }
         (None, several) => {
             return Err(Error::usage(format!("{} holds several matrices", path.display()))
-                .hint(format!("choose one with --collection: {}", several.join(", "))));
+                .hint(format!("choose with --collection one of: {}; or take --all", several.join(", "))));
         }
     };
     let Some((name, bytes, header)) = all.iter().find(|(name, ..)| name == chosen) else {

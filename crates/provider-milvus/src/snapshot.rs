@@ -81,7 +81,7 @@ fn open_catalog(path: &Path, options: &OpenOptions) -> Result<(PathBuf, Catalog)
             Ok((root, catalog))
         }
         None => Err(Error::not_recognised(format!("{} is no Milvus dump", path.display())).hint(
-            "give a directory of milvus-backup (with meta/full_meta.json), or the directory that holds insert_log",
+            "give a directory of milvus-backup (with meta/full_meta.json), the directory that holds insert_log, or a Milvus Lite database (a .db file or directory)",
         )),
     }
 }

@@ -93,7 +93,7 @@ fn choose(mut all: Vec<Found>, options: &OpenOptions, path: &Path) -> Result<Fou
         None if all.len() == 1 => 0,
         None => {
             let what = format!("{} holds {} collections", path.display(), all.len());
-            return Err(Error::usage(what).hint(format!("choose one with --collection; {hint}")));
+            return Err(Error::usage(what).hint(format!("choose with --collection, or take --all; {hint}")));
         }
     };
     Ok(all.swap_remove(position))

@@ -12,8 +12,9 @@ use tranship_storage::SourceIdentity;
 /// The source with `metric` for every vector that has none; an error if a vector declares another one.
 pub fn with_metric(source: Box<dyn Source>, metric: Metric) -> Result<Box<dyn Source>> {
     if let Some(other) = source.schema().vectors.iter().find_map(|v| v.metric.filter(|own| *own != metric)) {
-        return Err(Error::usage(format!("the source declares {}, not {}", other.name(), metric.name()))
-            .hint("leave --metric out: it is for sources that declare none"));
+        return Err(Error::usage(format!("the source declares {}, not {}", other.name(), metric.name())).hint(
+            "leave --metric out: it is for sources that declare none; of several collections, take this one by itself",
+        ));
     }
     let schema = declared(source.schema(), metric);
     Ok(Box::new(Declared { source, metric, schema }))

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tranship_collection::fingerprint::FingerprintSummary;
-use tranship_connector::{CollectionInfo, Count, OpenOptions, Result, RowLedger};
+use tranship_connector::{CollectionInfo, Count, Error, ErrorKind, OpenOptions, Result, RowLedger};
 use tranship_verify::{Form, Side, fingerprint};
 
 use crate::open;
@@ -39,6 +39,16 @@ pub struct InspectedCollection {
     /// What reading everything told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub full: Option<FullInspection>,
+    /// Why it could not be read, if others could be looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
+}
+
+impl InspectReport {
+    /// True if nothing that was asked for is left unread.
+    pub fn is_complete(&self) -> bool {
+        self.collections.iter().all(|collection| collection.unread.is_empty())
+    }
 }
 
 /// The outcome of reading everything.
@@ -60,15 +70,34 @@ pub fn inspect(options: &InspectOptions, settings: &Settings<'_>) -> Result<Insp
         let name = opened.source.schema().name.clone();
         infos.retain(|info| &info.name == wanted || info.schema.name == name);
     }
+    let is_alone = infos.len() == 1;
     let mut collections = Vec::new();
     for mut info in infos {
-        let full = if options.full { Some(read_all(options, &info, settings)?) } else { None };
-        if let Some(found) = &full {
-            info.records = Count::Exact(found.fingerprint.records);
+        let (mut full, mut unread) = (None, Vec::new());
+        if options.full {
+            match read_all(options, &info, settings) {
+                Ok(found) => {
+                    info.records = Count::Exact(found.fingerprint.records);
+                    full = Some(found);
+                }
+                Err(error) if !is_alone && concerns_one(&error) => unread = reasons(&error),
+                Err(error) => return Err(error),
+            }
         }
-        collections.push(InspectedCollection { info, full });
+        collections.push(InspectedCollection { info, full, unread });
     }
     Ok(InspectReport { source: options.source.clone(), connector: connector.name, collections })
+}
+
+/// True if the error may be this collection's alone, so that the others are still looked at.
+fn concerns_one(error: &Error) -> bool {
+    use ErrorKind::{Damaged, Limit, LossDenied, NotRecognised, TooManyRejects, Usage};
+    matches!(error.kind(), Damaged | Limit | LossDenied | NotRecognised | TooManyRejects | Usage)
+}
+
+fn reasons(error: &Error) -> Vec<String> {
+    let next = error.next_step().map(|hint| format!("next: {hint}"));
+    [format!("{}: {error}", error.kind().code())].into_iter().chain(next).collect()
 }
 
 fn read_all(options: &InspectOptions, info: &CollectionInfo, settings: &Settings<'_>) -> Result<FullInspection> {

@@ -97,6 +97,7 @@ pub fn migrate(
     mut on_done: impl FnMut(&CollectionReport),
 ) -> Result<MigrateReport> {
     let target = Locator::parse(&options.convert.target, &registry());
+    open::check_path(&target)?;
     let provider = target.provider.as_deref().and_then(|name| registry().get(name));
     if !provider.is_some_and(|connector| connector.capabilities.bundles) {
         return Err(Error::usage(format!(

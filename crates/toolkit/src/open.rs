@@ -48,6 +48,7 @@ pub fn list(text: &str, options: &OpenOptions) -> Result<(&'static Connector, Ve
 pub fn sink(text: &str, options: &CreateOptions) -> Result<(&'static Connector, Box<dyn Sink>)> {
     let registry = registry();
     let locator = Locator::parse(text, &registry);
+    check_path(&locator)?;
     let connector = match &locator.provider {
         Some(_) => registry.resolve(&locator)?,
         None => by_extension(&registry, &locator)?,
@@ -72,6 +73,7 @@ fn resolve(text: &str) -> Result<(Locator, &'static Connector)> {
     if locator.is_stream() && locator.provider.is_none() {
         return Err(Error::usage("standard input needs a format").hint("name it, as in jsonl:-"));
     }
+    check_path(&locator)?;
     let connector = registry.resolve(&locator)?;
     if !locator.is_stream() && locator.path.symlink_metadata().is_err() {
         return Err(
@@ -96,6 +98,15 @@ fn by_extension(registry: &Registry, locator: &Locator) -> Result<&'static Conne
             locator.path.display()
         ))
     })
+}
+
+/// The path of a locator that says where; `chroma:` alone does not.
+pub fn check_path(locator: &Locator) -> Result<()> {
+    if locator.path.as_os_str().is_empty() {
+        return Err(Error::usage(format!("`{locator}` names no path"))
+            .hint(format!("put one behind the colon, as in {locator}./NAME")));
+    }
+    Ok(())
 }
 
 fn not_offered(connector: &Connector, what: &str) -> Error {

@@ -116,7 +116,8 @@ fn schema_differences(a: &CollectionSchema, b: &CollectionSchema) -> Vec<String>
             found.push(format!("{label}: the metric is {} in A, {} in B", metric_a.name(), metric_b.name()));
         }
         if x.element != y.element {
-            found.push(format!("{label}: the elements are {:?} in A, {:?} in B", x.element, y.element));
+            let [a, b] = [x, y].map(|spec| format!("{:?}", spec.element).to_lowercase());
+            found.push(format!("{label}: the elements are {a} in A, {b} in B"));
         }
     }
     found

@@ -56,7 +56,7 @@ pub fn find(path: &Path, options: &OpenOptions) -> Result<Vec<Place>> {
 /// The one that the options choose.
 pub fn choose(places: Vec<Place>, options: &OpenOptions) -> Result<Place> {
     let names: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
-    let hint = format!("choose with --collection one of: {}", names.join(", "));
+    let hint = format!("choose with --collection one of: {}; or take --all", names.join(", "));
     match &options.collection {
         Some(wanted) => {
             let found = places.into_iter().find(|place| place.name == *wanted);

@@ -88,7 +88,7 @@ fn two_stores_in_one_folder_are_chosen_by_name() {
         list(&folder, &OpenOptions::default()).unwrap().into_iter().map(|info| info.name).collect();
     assert_eq!(names, ["index", "second"]);
     let error = open(&folder, &OpenOptions::default()).err().unwrap();
-    assert_eq!(error.next_step(), Some("choose with --collection one of: index, second"));
+    assert_eq!(error.next_step(), Some("choose with --collection one of: index, second; or take --all"));
     let chosen = OpenOptions { collection: Some("second".to_owned()), ..OpenOptions::default() };
     assert_eq!(read_with(&folder, &chosen).unwrap().records.len(), 290);
 }

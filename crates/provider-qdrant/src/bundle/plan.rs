@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 use tranship_collection::{CollectionSchema, Element, IdKinds, Metric, VectorKind, VectorSpec};
-use tranship_connector::{Error, Grade, Loss, Result};
+use tranship_connector::{Error, ErrorKind, Grade, Loss, Result};
 
 use super::ALIASES;
 use crate::dialect::{self, EXACT_KEY, ID_KEY, NAMESPACE_KEY};
@@ -45,14 +45,19 @@ fn id_losses(schema: &CollectionSchema) -> Vec<Loss> {
     losses
 }
 
+/// The next step where Qdrant has no place for a vector.
+const KEPT_ELSEWHERE: &str = "an archive, Parquet or JSON lines keep it: convert to one of them";
+
 fn vector_losses(spec: &VectorSpec) -> Result<Vec<Loss>> {
     let path = tranship_collection::fingerprint::vector_component(&spec.name);
-    let refused = |what: String| Error::usage(format!("Qdrant cannot take {path}: {what}"));
+    let refused = |what: String| Error::new(ErrorKind::LossDenied, format!("Qdrant cannot take {path}: {what}"));
     if let Some(fault) = dialect::name_fault(&spec.name) {
-        return Err(refused(format!("its name: {fault}")).hint("rename the vector"));
+        return Err(
+            refused(format!("its name: {fault}")).hint("rename the vector at its origin; an archive keeps it as it is")
+        );
     }
     if spec.kind == VectorKind::Bits {
-        return Err(refused("it has no bit vectors".to_owned()).hint("leave this vector out"));
+        return Err(refused("it has no bit vectors".to_owned()).hint(KEPT_ELSEWHERE));
     }
     if spec.kind == VectorKind::Sparse {
         return sparse_losses(spec, &path);
@@ -62,14 +67,16 @@ fn vector_losses(spec: &VectorSpec) -> Result<Vec<Loss>> {
     };
     if dim == 0 || dim > dialect::MAX_DIM {
         return Err(Error::limit(format!("Qdrant takes 1 to {} dimensions; {path} has {dim}", dialect::MAX_DIM))
-            .hint("leave this vector out"));
+            .hint(KEPT_ELSEWHERE));
     }
     let Some(metric) = spec.metric else {
-        return Err(refused("the source does not say by which metric its vectors compare".to_owned())
-            .hint("say it with --metric cosine|dot|l2|l1"));
+        let what = "the source does not say by which metric its vectors compare";
+        return Err(
+            Error::usage(format!("Qdrant cannot take {path}: {what}")).hint("say it with --metric cosine|dot|l2|l1")
+        );
     };
     if dialect::distance(metric).is_none() {
-        return Err(refused(format!("it has no metric {}", metric.name())).hint("leave this vector out"));
+        return Err(refused(format!("it has no metric {}", metric.name())).hint(KEPT_ELSEWHERE));
     }
     let (_, mut losses) = dialect::hnsw_config(spec.index.as_ref(), &path);
     if dialect::datatype(spec.element).is_none() {
@@ -85,8 +92,8 @@ fn vector_losses(spec: &VectorSpec) -> Result<Vec<Loss>> {
 
 fn sparse_losses(spec: &VectorSpec, path: &str) -> Result<Vec<Loss>> {
     if spec.name.is_empty() {
-        return Err(Error::usage("Qdrant takes sparse vectors only under a name, and this one has none")
-            .hint("give the sparse vector a name at the source"));
+        let what = "Qdrant takes sparse vectors only under a name, and this one has none";
+        return Err(Error::new(ErrorKind::LossDenied, what).hint(KEPT_ELSEWHERE));
     }
     let other = spec.metric.filter(|metric| *metric != Metric::Dot);
     let loss =

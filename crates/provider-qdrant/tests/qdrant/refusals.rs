@@ -27,11 +27,11 @@ fn vectors_that_qdrant_does_not_have_are_refused_before_anything_is_written() {
     let dense = VectorSpec { metric: Some(Metric::Dot), ..VectorSpec::dense("", 2) };
     let cases = [
         (VectorSpec { metric: None, ..dense.clone() }, ErrorKind::Usage, "by which metric"),
-        (VectorSpec { metric: Some(Metric::Hamming), ..dense.clone() }, ErrorKind::Usage, "no metric hamming"),
+        (VectorSpec { metric: Some(Metric::Hamming), ..dense.clone() }, ErrorKind::LossDenied, "no metric hamming"),
         (VectorSpec { dim: Some(65_537), ..dense.clone() }, ErrorKind::Limit, "65537"),
-        (VectorSpec { name: "a/b".into(), ..dense.clone() }, ErrorKind::Usage, "'/'"),
-        (VectorSpec { kind: VectorKind::Bits, ..dense.clone() }, ErrorKind::Usage, "no bit vectors"),
-        (VectorSpec { kind: VectorKind::Sparse, dim: None, ..dense }, ErrorKind::Usage, "under a name"),
+        (VectorSpec { name: "a/b".into(), ..dense.clone() }, ErrorKind::LossDenied, "'/'"),
+        (VectorSpec { kind: VectorKind::Bits, ..dense.clone() }, ErrorKind::LossDenied, "no bit vectors"),
+        (VectorSpec { kind: VectorKind::Sparse, dim: None, ..dense }, ErrorKind::LossDenied, "under a name"),
     ];
     for (spec, kind, text) in cases {
         let error = negotiate_error(spec);
