@@ -50,6 +50,11 @@ impl Cache {
         Some(cached)
     }
 
+    /// Drops all blocks.
+    pub fn clear(&self) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Held::default();
+    }
+
     pub fn put(&self, place: Place, cached: Cached) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.clock += 1;

@@ -13,7 +13,7 @@ use crate::table::Table;
 use crate::{backup, batch, damaged, manifest};
 
 /// Bytes of blocks that a database keeps decoded.
-const CACHE_BYTES: usize = 16 << 20;
+pub const CACHE_BYTES: usize = 16 << 20;
 /// Tables that a database keeps open; with more, files are opened for every read.
 const OPEN_TABLES: usize = 32;
 
@@ -76,6 +76,11 @@ impl Database {
             }
         }
         Ok(value)
+    }
+
+    /// Drops the decoded blocks, which whoever reads next decodes again: of many databases few are read at a time.
+    pub fn forget_blocks(&self) {
+        self.cache.clear();
     }
 
     /// Things worth telling that are no error: logs that end in the middle of a record.

@@ -41,7 +41,7 @@ mod records;
 mod scan;
 mod table;
 
-pub use database::Database;
+pub use database::{CACHE_BYTES, Database};
 pub use scan::Scan;
 
 use tranship_connector::Error;

@@ -14,6 +14,7 @@
 pub mod bytes;
 pub mod cbor;
 pub mod cells;
+mod copies;
 mod dense;
 mod flags;
 mod gridstore;
@@ -46,6 +47,8 @@ pub use source::SnapshotSource;
 
 /// Points up to which listing counts exactly, by reading the id trackers.
 const COUNTED_POINTS: u64 = 500_000;
+/// Bytes of write-ahead logs up to which listing replays them.
+const COUNTED_LOG_BYTES: u64 = 32 << 20;
 /// Memory that counting may take, bytes.
 const COUNTING_BYTES: u64 = 256 << 20;
 
@@ -132,8 +135,11 @@ fn info(name: String, source: &SnapshotSource) -> CollectionInfo {
 /// How many points there are: exactly where the trackers are read quickly. Then with the notes of doing so.
 fn count(source: &SnapshotSource) -> Result<(Count, Option<Vec<String>>)> {
     let at_most = source.at_most()?;
-    if at_most > COUNTED_POINTS {
-        return Ok((Count::UpTo(at_most), None));
+    let log_bytes = source.log_bytes(COUNTED_LOG_BYTES)?;
+    if at_most > COUNTED_POINTS || log_bytes > COUNTED_LOG_BYTES {
+        // A log writes points that no tracker knows.
+        let count = if log_bytes > 0 { Count::Unknown } else { Count::UpTo(at_most) };
+        return Ok((count, None));
     }
     let scratch = Scratch::new(None)?;
     let context = PrepareContext { memory_bytes: COUNTING_BYTES, split_bytes: 1 << 20, scratch: scratch.path() };

@@ -19,7 +19,8 @@ use crate::input::InputFile;
 pub struct Blob {
     label: String,
     file: Backing,
-    extents: Vec<Extent>,
+    /// Shared: a blob is opened for every request.
+    extents: Arc<[Extent]>,
     len: u64,
 }
 
@@ -88,7 +89,7 @@ impl Blob {
             end_of_last = end;
             self.translate(*piece, &mut extents);
         }
-        Ok(Blob { label, file: self.file.clone(), extents, len })
+        Ok(Blob { label, file: self.file.clone(), extents: extents.into(), len })
     }
 
     /// Where it is, for messages.
@@ -262,8 +263,8 @@ impl io::Read for BlobRange {
     }
 }
 
-fn whole(start: u64, len: u64) -> Vec<Extent> {
-    if len == 0 { Vec::new() } else { vec![Extent { logical: start, physical: start, len }] }
+fn whole(start: u64, len: u64) -> Arc<[Extent]> {
+    if len == 0 { Arc::default() } else { Arc::new([Extent { logical: start, physical: start, len }]) }
 }
 
 fn invalid(why: String) -> io::Error {

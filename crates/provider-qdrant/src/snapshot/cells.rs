@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 /// Bytes after which a store should stop.
-const FULL_BYTES: usize = 16 << 20;
+pub const FULL_BYTES: usize = 2 << 20;
 
 /// Values of consecutive rows of a request.
 #[derive(Debug, Default)]

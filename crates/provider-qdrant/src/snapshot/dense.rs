@@ -30,8 +30,11 @@ use super::stores::Store;
 const OFFSET_BYTES: u64 = 12;
 /// Bytes of `matrix.dat` before the first row.
 const MATRIX_HEADER: u64 = 4;
-/// Most bytes that one request reads.
-const REQUEST_BYTES: u64 = 8 << 20;
+/// Most bytes that one request reads, of multivectors as f32.
+const REQUEST_BYTES: u64 = 2 << 20;
+
+/// The same of dense vectors, which the reader asks for in groups of about this size.
+const DENSE_BYTES: u64 = 4 << 20;
 
 /// Opens the vectors of one name from the files of their directory.
 pub fn open(tree: &Tree, column: &Column, limits: &Limits) -> Result<Box<dyn Store>> {
@@ -137,7 +140,7 @@ struct Dense {
 
 impl Store for Dense {
     fn fetch(&self, rows: &[u32], cells: &mut Cells) -> Result<()> {
-        let most = (REQUEST_BYTES / self.rows.width).max(1).min(rows.len() as u64) as usize;
+        let most = (DENSE_BYTES / self.rows.width).max(1).min(rows.len() as u64) as usize;
         let rows = &rows[..most];
         let absent = self.flags.window(rows)?;
         let mut read = Pieces::reusing(cells.take_buffer());
@@ -182,6 +185,7 @@ impl Store for Multi {
         let mut entries = Pieces::default();
         self.offsets.files.read(&self.offsets.pieces(rows), &mut entries)?;
         let nowhere = Piece { file: u32::MAX, offset: u64::MAX, len: 1 };
+        let widening = 4 / self.element.bytes() as u64;
         let mut bytes = 0;
         let mut pieces = Vec::with_capacity(rows.len());
         for position in 0..rows.len() {
@@ -194,7 +198,7 @@ impl Store for Multi {
                 count => self.rows.piece(first.into(), count.into()),
             });
             let piece = piece.filter(|piece| piece.len <= self.max_value_bytes).unwrap_or(nowhere);
-            bytes += piece.len;
+            bytes += piece.len * widening;
             pieces.push(piece);
         }
         let mut read = Pieces::default();

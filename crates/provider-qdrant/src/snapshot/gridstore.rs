@@ -27,7 +27,7 @@ const SLOT: usize = 16;
 /// Bytes of the tracker before the first slot.
 const HEADER: u64 = 4;
 /// Most stored bytes that one request reads.
-const REQUEST_BYTES: u64 = 8 << 20;
+const REQUEST_BYTES: u64 = 2 << 20;
 
 /// A store of values.
 pub struct Gridstore {
@@ -189,6 +189,10 @@ impl Gridstore {
                 return;
             }
             pieces.push(Piece { file: page, offset, len });
+            if !self.pages.holds(page) {
+                // As many pieces as there are pages, whatever size a page claims to have.
+                return;
+            }
             left -= len;
             let Some(next) = page.checked_add(1).filter(|_| left > 0) else { return };
             (page, offset) = (next, 0);

@@ -17,7 +17,7 @@
 //!
 //! Errors: not recognised, usage for two snapshots of the same node, damaged for configurations that are no JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -137,7 +137,11 @@ fn snapshots(tree: &Tree) -> Result<Vec<Found>> {
             return Err(damaged(blob.label(), "the snapshot is no tar"));
         }
         if is_snapshot || (name.ends_with(".tar") && tar::is_tar(blob)) {
-            found.extend(known(find_in(tar::read(blob)?, name)).transpose()?.unwrap_or_default());
+            let inside = find_in(tar::read(blob)?, name);
+            match is_snapshot {
+                true => found.extend(inside?),
+                false => found.extend(known(inside).transpose()?.unwrap_or_default()),
+            }
         }
     }
     Ok(found)
@@ -291,7 +295,7 @@ fn replica(files: &Tree) -> Result<(Option<u64>, bool)> {
 }
 
 /// A file of JSON; `None` if it is not there.
-fn json(tree: &Tree, name: &str) -> Result<Option<Value>> {
+pub fn json(tree: &Tree, name: &str) -> Result<Option<Value>> {
     let Some(blob) = tree.get(name) else { return Ok(None) };
     let text = blob.read_all(CONFIG_BYTES)?;
     serde_json::from_slice(&text).map(Some).map_err(|e| damaged(blob.label(), "it is no JSON").caused_by(e))
@@ -336,7 +340,8 @@ fn segment_files(name: String, tree: Tree) -> SegmentFiles {
     SegmentFiles { name, files, backup: (!backup.is_empty()).then_some(backup) }
 }
 
-/// The namespaces of a collection with custom sharding: the shard key of every shard.
+/// The namespaces of a collection with custom sharding: the shard key of every shard. A text that is spelled as a
+/// number that is a key too stands in quotes.
 pub fn shard_keys(settings: &Settings) -> BTreeMap<u32, String> {
     let mut keys = BTreeMap::new();
     let mut put = |key: String, ids: Option<&Value>| {
@@ -348,8 +353,12 @@ pub fn shard_keys(settings: &Settings) -> BTreeMap<u32, String> {
     match &settings.shard_keys {
         Some(Value::Object(map)) => map.iter().for_each(|(key, ids)| put(key.clone(), Some(ids))),
         Some(Value::Array(list)) => {
+            // The number 7 and the text "7" are two keys.
+            let numbers: BTreeSet<String> =
+                list.iter().filter_map(|entry| Some(entry.get("key")?.as_u64()?.to_string())).collect();
             for entry in list {
                 let key = match entry.get("key") {
+                    Some(text @ Value::String(key)) if numbers.contains(key) => text.to_string(),
                     Some(Value::String(key)) => key.clone(),
                     Some(key) => key.to_string(),
                     None => continue,

@@ -32,8 +32,9 @@ pub trait BasePoints {
 
 /// A write-ahead log that can be replayed.
 pub trait Log: Send + Sync {
-    /// Every point that an entry names from the acknowledged index on.
-    fn touched(&self) -> Result<HashSet<PointId>>;
+    /// Every point that an entry names from the acknowledged index on; more than fit into `memory_bytes` are an error
+    /// of kind limit.
+    fn touched(&self, memory_bytes: u64) -> Result<HashSet<PointId>>;
 
     /// Replays the log over the points of the segments; more than `memory_bytes` of points that differ from them is an
     /// error of kind limit.

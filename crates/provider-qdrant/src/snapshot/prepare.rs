@@ -10,6 +10,7 @@
 //! Memory: one bit per row, 17 bytes per row up to a quarter of the budget (in a scratch file beyond), and the points
 //! that logs touch.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tranship_connector::{
 use tranship_storage::staging::make_parent;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::cells::{Cells, Value};
+use super::cells::{Cells, FULL_BYTES, Value};
 use super::id_table::{self, IdTable};
 use super::overlay::{BasePoints, Change, Log};
 use super::point_id::{PACKED_BYTES, PointId};
@@ -33,6 +34,8 @@ use super::wal::{self, Release};
 
 /// Most rows of a split.
 const SPLIT_ROWS: u64 = 200_000;
+/// Memory of one store: values of a request as stored, what was read over, and the cells, which grow by doubling.
+const STORE_BYTES: u64 = 4 * FULL_BYTES as u64;
 /// What a row is taken to need beside its dense vectors, bytes.
 const OTHER_BYTES: u64 = 512;
 
@@ -104,7 +107,7 @@ pub fn prepare<'a>(source: &'a SnapshotSource, context: &PrepareContext<'_>) -> 
     check_trackers(source, &segments, &logs, &mut notes)?;
     let mut bases: Vec<HashMap<PointId, Option<Base>>> = Vec::new();
     for log in &logs {
-        let touched = log.as_ref().map(|log| log.touched()).transpose()?.unwrap_or_default();
+        let touched = log.as_ref().map(|log| log.touched(context.memory_bytes / 4)).transpose()?.unwrap_or_default();
         bases.push(touched.into_iter().map(|id| (id, None)).collect());
     }
     let mut rows = Vec::with_capacity(segments.len() + logs.len());
@@ -137,6 +140,7 @@ pub fn prepare<'a>(source: &'a SnapshotSource, context: &PrepareContext<'_>) -> 
             ids.put(mapped.row, &mapped.id)?;
             liveness.row(key(id_of_shard, &mapped.id), version, number as u32, mapped.row.into())
         })?;
+        segment.release();
         counts.raw += tracked.raw;
         counts.deleted += tracked.deleted;
         counts.superseded += tracked.superseded;
@@ -147,7 +151,9 @@ pub fn prepare<'a>(source: &'a SnapshotSource, context: &PrepareContext<'_>) -> 
     for (shard, (log, base)) in logs.into_iter().zip(bases).enumerate() {
         let mut overlay = OverlayPart { label: source.shards[shard].label(), shard, points: Vec::new() };
         if let Some(log) = log {
-            let replayed = log.replay(&Segments { parts: &parts, base: &base }, context.memory_bytes / 4)?;
+            let segments = Segments { parts: &parts, base: &base, last: Cell::new(None) };
+            let replayed = log.replay(&segments, context.memory_bytes / 4)?;
+            segments.move_to(None);
             notes.extend(replayed.notes.into_iter().map(|note| format!("{}: {note}", overlay.label)));
             let points = replayed.points.into_iter().map(|(id, change)| (id, change, base.get(&id).copied().flatten()));
             overlay.points = points.collect();
@@ -282,6 +288,16 @@ impl Counts {
 struct Segments<'a> {
     parts: &'a [Part],
     base: &'a HashMap<PointId, Option<Base>>,
+    /// The segment that was read last.
+    last: Cell<Option<usize>>,
+}
+
+impl Segments<'_> {
+    /// Keeps blocks of one segment at a time.
+    fn move_to(&self, part: Option<usize>) {
+        let before = self.last.replace(part).filter(|before| Some(*before) != part);
+        before.into_iter().for_each(|before| self.parts[before].segment.release());
+    }
 }
 
 impl BasePoints for Segments<'_> {
@@ -291,6 +307,7 @@ impl BasePoints for Segments<'_> {
 
     fn payload(&self, id: &PointId) -> Result<Option<String>> {
         let Some(base) = self.base.get(id).copied().flatten() else { return Ok(None) };
+        self.move_to(Some(base.part));
         let part = &self.parts[base.part];
         let mut cells = Cells::default();
         part.segment.payloads.fetch(&[base.row], &mut cells)?;
@@ -356,9 +373,13 @@ impl Prepared for PreparedSnapshot<'_> {
         })))
     }
 
-    fn split_memory_bytes(&self, _split: &Split) -> u64 {
+    fn split_memory_bytes(&self, split: &Split) -> u64 {
         let stores = self.source.columns.len() as u64 + 1;
-        4 * tranship_connector::source::BATCH_BYTES as u64 + stores * (24 << 20)
+        let part = split.file.parse().ok().and_then(|part: usize| self.parts.get(part));
+        // A log takes what it does not write from any segment, one at a time.
+        let caches = self.parts.iter().map(|part| part.segment.cache_bytes());
+        let cache = part.map_or_else(|| caches.max().unwrap_or(0), |part| part.segment.cache_bytes());
+        4 * tranship_connector::source::BATCH_BYTES as u64 + stores * STORE_BYTES + cache
     }
 
     fn open<'a>(&'a self, split: Split, rejects: &'a mut dyn RejectSink) -> Result<Batches<'a>> {

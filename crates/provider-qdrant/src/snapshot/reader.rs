@@ -181,6 +181,12 @@ impl<'a> SegmentReader<'a> {
     }
 }
 
+impl Drop for SegmentReader<'_> {
+    fn drop(&mut self) {
+        self.rows.prepared.parts[self.part].segment.release();
+    }
+}
+
 impl Iterator for SegmentReader<'_> {
     type Item = Result<RecordBatch>;
 
@@ -209,6 +215,8 @@ pub struct OverlayReader<'a> {
     part: usize,
     next: u64,
     end: u64,
+    /// The segment that was read last.
+    base: Option<usize>,
 }
 
 impl<'a> OverlayReader<'a> {
@@ -219,7 +227,15 @@ impl<'a> OverlayReader<'a> {
         range: Range<u64>,
         rejects: &'a mut dyn RejectSink,
     ) -> Result<Self> {
-        Ok(OverlayReader { rows: Rows::new(prepared, rejects)?, part, next: range.start, end: range.end })
+        Ok(OverlayReader { rows: Rows::new(prepared, rejects)?, part, next: range.start, end: range.end, base: None })
+    }
+
+    /// Keeps blocks of one segment at a time.
+    fn move_to(&mut self, base: Option<usize>) {
+        if self.base != base {
+            self.base.into_iter().for_each(|before| self.rows.prepared.parts[before].segment.release());
+            self.base = base;
+        }
     }
 
     fn fill(&mut self) -> Result<Option<RecordBatch>> {
@@ -239,6 +255,9 @@ impl<'a> OverlayReader<'a> {
         let Some((id, Change::Written { vectors, payload, .. }, base)) = overlay.points.get(row as usize) else {
             return Err(Error::bug(format!("row {row} of a log is no point")));
         };
+        if let Some(base) = base {
+            self.move_to(Some(base.part));
+        }
         let mut cells = Cells::default();
         let mut outcome = Ok(());
         for (column, vector) in vectors.iter().enumerate().take(prepared.source.columns.len()) {
@@ -280,6 +299,12 @@ impl<'a> OverlayReader<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for OverlayReader<'_> {
+    fn drop(&mut self) {
+        self.move_to(None);
     }
 }
 

@@ -35,6 +35,9 @@ use super::point_id::PointId;
 use super::schema::Column;
 use super::stores::{Mapped, Store, Tracked, Tracker};
 
+/// Internal ids that may always have been handed out.
+const LEAST_ROWS: u64 = 1 << 20;
+
 /// The RocksDB of one segment, opened read-only.
 pub struct RocksSegment {
     label: String,
@@ -72,6 +75,11 @@ impl RocksSegment {
         let family = if column.name.is_empty() { "vector".to_owned() } else { format!("vector-{}", column.name) };
         self.require(&family)?;
         Ok(Box::new(RocksVectors { database: self.database.clone(), family, column: column.clone() }))
+    }
+
+    /// What its stores share.
+    pub fn database(&self) -> Arc<Database> {
+        self.database.clone()
     }
 
     fn require(&self, family: &str) -> Result<()> {
@@ -112,6 +120,12 @@ impl RocksTracker {
             }
             Ok(())
         })?;
+        // Ids are handed out one after another; those of deleted points have left rows elsewhere, or were compacted.
+        let known = self.database.column_families().map(|family| self.database.entries(family)).max().unwrap_or(0);
+        if shape.rows > LEAST_ROWS.saturating_add(known.saturating_mul(16)) {
+            let what = format!("a point with the internal id {} among {known} entries", shape.rows - 1);
+            return Err(damaged(&self.label, what));
+        }
         Ok(self.shape.get_or_init(|| shape))
     }
 

@@ -13,9 +13,12 @@
 //! Errors: damaged for a segment that contradicts the collection, not recognised for storages that are not read
 //! (`turbo4`, the disk id tracker, Logstore, unknown names), each naming the segment.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tranship_collection::{Element, VectorKind};
 use tranship_connector::{Error, Result};
+use tranship_format_rocksdb::Database;
 use tranship_storage::{Limits, Tree};
 
 use super::bytes::damaged;
@@ -62,6 +65,22 @@ pub struct Segment {
     pub payloads: Box<dyn Store>,
     /// Vectors by row, one store for each column of the collection.
     pub vectors: Vec<Box<dyn Store>>,
+    /// The RocksDB behind some of them.
+    database: Option<Arc<Database>>,
+}
+
+impl Segment {
+    /// Bytes that reading it keeps beside what the reader holds.
+    pub fn cache_bytes(&self) -> u64 {
+        self.database.as_ref().map_or(0, |_| tranship_format_rocksdb::CACHE_BYTES as u64)
+    }
+
+    /// Gives back what reading it has kept: of many segments few are read at a time.
+    pub fn release(&self) {
+        if let Some(database) = &self.database {
+            database.forget_blocks();
+        }
+    }
 }
 
 impl SegmentConfig {
@@ -127,13 +146,15 @@ impl SegmentFiles {
         let vectors = columns.iter().map(|column| self.open_vectors(column, config, &mut rocks, limits));
         let was_flushed = config.version.is_some();
         let is_appendable = config.is_appendable();
+        let vectors = vectors.collect::<Result<_>>()?;
         Ok(Segment {
             lacks_tracker,
             was_flushed,
             is_appendable,
             tracker,
             payloads,
-            vectors: vectors.collect::<Result<_>>()?,
+            vectors,
+            database: rocks.get()?.map(RocksSegment::database),
         })
     }
 
@@ -156,7 +177,11 @@ impl SegmentFiles {
     fn has_no_tracker(&self, rocks: &mut Rocks<'_>) -> Result<bool> {
         let is_flat =
             ["mutable_id_tracker.mappings", "id_tracker.mappings"].iter().any(|name| self.files.get(name).is_some());
-        Ok(!is_flat && rocks.get()?.is_none())
+        // The rest of a flat tracker: a RocksDB beside it does not have its ids.
+        let has_remains = ["id_tracker.versions", "id_tracker.deleted", "mutable_id_tracker.versions"]
+            .iter()
+            .any(|name| self.files.get(name).is_some_and(|rest| !rest.is_empty()));
+        Ok(!is_flat && (has_remains || rocks.get()?.is_none()))
     }
 
     /// True if a payload or a vector was ever stored in flat files.

@@ -10,10 +10,12 @@ use tranship_collection::CollectionSchema;
 use tranship_connector::{Error, ErrorKind, OpenOptions, PrepareContext, Prepared, Result, Source};
 use tranship_storage::SourceIdentity;
 
+use super::copies;
 use super::layout::{Found, ShardCopy, shard_keys};
 use super::prepare;
 use super::schema::{self, Columns};
 use super::segment::{SegmentConfig, SegmentFiles};
+use super::wal;
 
 /// A collection that has been opened.
 pub struct SnapshotSource {
@@ -39,11 +41,13 @@ pub struct Shard {
 
 impl SnapshotSource {
     /// Opens what was found at `root`.
-    pub fn new(root: &Path, found: Found, options: &OpenOptions) -> Result<Self> {
+    pub fn new(root: &Path, mut found: Found, options: &OpenOptions) -> Result<Self> {
         let keys = shard_keys(&found.settings);
         let mut notes = missing_shards(&found, &keys);
         let mut shards = Vec::new();
-        for copy in &found.shards {
+        let (copies, told) = copies::chosen(std::mem::take(&mut found.shards), &options.limits)?;
+        notes.extend(told);
+        for copy in &copies {
             check_lock(copy, options.allow_inconsistent, &mut notes)?;
             shards.push(Shard::open(copy, &keys, options, &mut notes)?);
         }
@@ -72,6 +76,18 @@ impl SnapshotSource {
     pub fn at_most(&self) -> Result<u64> {
         let segments = self.shards.iter().flat_map(|shard| &shard.segments);
         segments.map(|(segment, _)| Ok(segment.tracker(&self.options.limits)?.at_most())).sum()
+    }
+
+    /// Bytes of operations that stand in logs and may not be in the segments; counted until they are more than `most`.
+    pub fn log_bytes(&self, most: u64) -> Result<u64> {
+        let mut bytes = 0;
+        for shard in &self.shards {
+            bytes += wal::unapplied_bytes(&shard.copy.files.below("wal"), most - bytes, &self.options.limits)?;
+            if bytes > most {
+                break;
+            }
+        }
+        Ok(bytes)
     }
 
     fn files(&self) -> Vec<(PathBuf, String)> {
@@ -139,7 +155,7 @@ impl Source for SnapshotSource {
     }
 }
 
-/// Shards that the collection has elsewhere.
+/// Shards that the collection has elsewhere, and those that it does not have yet.
 fn missing_shards(found: &Found, keys: &BTreeMap<u32, String>) -> Vec<String> {
     let params = found.settings.config.as_ref().and_then(|config| config.get("params"));
     let Some(params) = params else { return Vec::new() };
@@ -148,15 +164,24 @@ fn missing_shards(found: &Found, keys: &BTreeMap<u32, String>) -> Vec<String> {
     let here: BTreeSet<u32> = found.shards.iter().map(|shard| shard.id).collect();
     let wanted = (0..u32::try_from(count).unwrap_or(0)).chain(keys.keys().copied());
     let missing: BTreeSet<String> = wanted.filter(|id| !here.contains(id)).map(|id| id.to_string()).collect();
+    let mut notes = Vec::new();
+    for id in here.iter().filter(|id| count > 0 && keys.is_empty() && u64::from(**id) >= count) {
+        notes.push(format!(
+            "shard {id} is beyond the {count} of collection `{}`: it was being resharded when this was copied, and \
+             points may be here twice; finish or abort that first",
+            found.name
+        ));
+    }
     if missing.is_empty() {
-        return Vec::new();
+        return notes;
     }
     let missing: Vec<String> = missing.into_iter().take(50).collect();
-    vec![format!(
+    notes.push(format!(
         "shards {} of collection `{}` are not here: put the snapshots of all nodes into one directory",
         missing.join(", "),
         found.name
-    )]
+    ));
+    notes
 }
 
 /// Fails if a server holds the shard: it locks the directory of its log. Takes a shared lock for a moment.

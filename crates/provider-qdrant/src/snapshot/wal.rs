@@ -17,7 +17,7 @@ pub mod vectors;
 use std::collections::HashSet;
 
 use tranship_connector::{Error, OpenOptions, Result};
-use tranship_storage::Tree;
+use tranship_storage::{Limits, Tree};
 
 use self::files::WalFiles;
 use self::operation::Operation;
@@ -29,6 +29,9 @@ use super::schema::Columns;
 
 /// A log may take a quarter of the memory for preparing, which is half of all.
 const PARTS_OF_MEMORY: u64 = 8;
+
+/// Memory of a point that the log names, whatever becomes of it: its id in a set, then in a map, with room to grow.
+const TOUCHED_BYTES: u64 = 160;
 
 /// What a replay must know of the release that wrote the shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,21 @@ pub fn open(
         }
     }
     Ok(None)
+}
+
+/// Bytes of the operations in `files` that are not acknowledged; counted until they are more than `most`.
+pub fn unapplied_bytes(files: &Tree, most: u64, limits: &Limits) -> Result<u64> {
+    let Some(files) = WalFiles::open(files, limits)? else { return Ok(0) };
+    let (mut entries, mut bytes) = (files.entries(), 0);
+    while let Some(entry) = entries.next_entry()? {
+        if entry.index >= files.acknowledged {
+            bytes += entry.data.len() as u64;
+        }
+        if bytes > most {
+            break;
+        }
+    }
+    Ok(bytes)
 }
 
 struct Wal {
@@ -104,11 +122,11 @@ impl Wal {
 }
 
 impl Log for Wal {
-    fn touched(&self) -> Result<HashSet<PointId>> {
+    fn touched(&self, memory_bytes: u64) -> Result<HashSet<PointId>> {
         let mut touched = HashSet::new();
         self.each(|_, _, _, operation| {
             touched.extend(operation.ids());
-            Ok(())
+            if touched.len() as u64 * TOUCHED_BYTES > memory_bytes { Err(self.too_large()?) } else { Ok(()) }
         })?;
         Ok(touched)
     }

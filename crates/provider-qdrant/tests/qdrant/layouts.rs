@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tranship_connector::{Count, ErrorKind, OpenOptions};
+use tranship_connector::{Count, ErrorKind, OpenOptions, PrepareContext};
 use tranship_provider_qdrant::CONNECTOR;
 use tranship_testkit::reading::read;
 
@@ -174,7 +174,8 @@ fn snapshots_of_several_nodes_are_one_collection() {
     // The third node holds a second copy of everything.
     snapshot_of(&all, &name(13));
     let copies = same_points(&dir, &from.truth);
-    assert_eq!(copies.ledger.superseded, 1862);
+    assert_eq!((copies.ledger.raw, copies.ledger.superseded), (Some(1862), 0));
+    assert!(copies.notes.len() == 2 && copies.notes[0].contains("shard 0 is here in 2 copies"), "{:?}", copies.notes);
     // The same with names that tell nothing.
     for (number, peer) in [11, 12, 13].into_iter().enumerate() {
         std::fs::rename(name(peer), dir.join(format!("from-node-{number}.snapshot"))).unwrap();
@@ -188,6 +189,118 @@ fn snapshots_of_several_nodes_are_one_collection() {
     let error = open(&dir, &OpenOptions::default()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.to_string().contains("two snapshots of one node"), "{error}");
+}
+
+/// Sets the clocks of a shard.
+fn set_clock(shard: &Path, tick: u64) {
+    let clocks = format!(r#"{{"clocks":[{{"peer_id":5,"clock_id":0,"current_tick":{tick},"token":9}}]}}"#);
+    std::fs::write(shard.join("newest_clocks.json"), clocks).unwrap();
+}
+
+#[test]
+fn of_several_copies_of_a_shard_the_one_that_has_seen_everything_is_read() {
+    let from = unpacked();
+    let (ahead, behind) = (node(&from, 11, &["0", "1"]), node(&from, 12, &["0", "1"]));
+    for shard in [&ahead, &behind].into_iter().flat_map(|path| [path.join("0"), path.join("1")]) {
+        for entry in std::fs::read_dir(shard.join("wal")).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+    // What the copies hold differs in a way that versions do not tell: the newer one has fewer points.
+    let segments = ahead.join("0/segments");
+    let largest =
+        std::fs::read_dir(&segments).unwrap().map(|e| e.unwrap().path()).max_by_key(|p| p.metadata().unwrap().len());
+    std::fs::remove_file(largest.unwrap()).unwrap();
+    let dir = from.dump.path("nodes");
+    let lay_out = |ticks: [u64; 2], state: Option<&str>| {
+        for ((node, path), tick) in [(11, &ahead), (12, &behind)].into_iter().zip(ticks) {
+            for shard in ["0", "1"] {
+                set_clock(&path.join(shard), tick);
+                let state = state.map_or(String::new(), |state| format!(r#""11":"{state}""#));
+                let text = format!(r#"{{"is_local":true,"this_peer_id":{node},"peers":{{{state}}}}}"#);
+                std::fs::write(path.join(shard).join("replica_state.json"), text).unwrap();
+            }
+            snapshot_of(path, &dir.join(format!("mixed-{node}-2026-11-20-12-15-38.snapshot")));
+        }
+        read_all(&dir).unwrap()
+    };
+    let outcome = lay_out([1020, 1015], None);
+    assert!(outcome.records.len() < 1862, "{} records", outcome.records.len());
+    assert!(outcome.notes[0].contains("read from node 11"), "{:?}", outcome.notes);
+    let outcome = lay_out([1015, 1020], Some("Active"));
+    assert!(outcome.records.len() == 1862 && outcome.notes[0].contains("node 12"), "{:?}", outcome.notes);
+    // A copy that any node calls dead is not whole, whatever its clocks.
+    let outcome = lay_out([1020, 1015], Some("Dead"));
+    assert!(outcome.records.len() == 1862 && outcome.notes[0].contains("node 12"), "{:?}", outcome.notes);
+    // Neither has seen what the other has.
+    let mixed = |shard: &Path, other: u64| {
+        let clocks = format!(r#"{{"clocks":[{{"peer_id":{other},"clock_id":0,"current_tick":3,"token":9}}]}}"#);
+        std::fs::write(shard.join("newest_clocks.json"), clocks).unwrap();
+    };
+    for shard in ["0", "1"] {
+        mixed(&ahead.join(shard), 1);
+        mixed(&behind.join(shard), 2);
+        for (node, path) in [(11, &ahead), (12, &behind)] {
+            std::fs::write(
+                path.join(shard).join("replica_state.json"),
+                format!(r#"{{"is_local":true,"this_peer_id":{node},"peers":{{}}}}"#),
+            )
+            .unwrap();
+            snapshot_of(path, &dir.join(format!("mixed-{node}-2026-11-20-12-15-38.snapshot")));
+        }
+    }
+    let outcome = same_points(&dir, &from.truth);
+    assert!(outcome.notes[0].contains("none has seen all operations"), "{:?}", outcome.notes);
+}
+
+#[test]
+fn a_shard_beyond_those_of_the_collection_is_told() {
+    let from = unpacked();
+    copy(&from.collection.join("1"), &from.collection.join("2"));
+    let outcome = read_all(&from.collection).unwrap();
+    assert!(outcome.notes[0].contains("shard 2 is beyond the 2"), "{:?}", outcome.notes);
+}
+
+#[test]
+fn a_number_and_a_text_of_one_spelling_are_two_shard_keys() {
+    let from = unpacked();
+    replace(
+        &from.collection.join("config.json"),
+        "\"shard_number\":2",
+        "\"shard_number\":1,\"sharding_method\":\"custom\"",
+    );
+    let mapping = r#"[{"key":"7","shard_ids":[0]},{"key":7,"shard_ids":[1]}]"#;
+    std::fs::write(from.collection.join("shard_key_mapping.json"), mapping).unwrap();
+    std::fs::remove_dir_all(from.collection.join("1")).unwrap();
+    copy(&from.collection.join("0"), &from.collection.join("1"));
+    let outcome = read_all(&from.collection).unwrap();
+    assert_eq!(outcome.by_id().len(), outcome.records.len());
+    assert!(outcome.records.iter().any(|record| record.namespace.as_deref() == Some("\"7\"")));
+}
+
+#[test]
+fn a_snapshot_that_holds_no_collection_is_not_passed_over() {
+    let from = unpacked();
+    let dir = from.dump.path("nodes");
+    snapshot_of(&node(&from, 11, &["0", "1"]), &dir.join("mixed-11-2026-11-20-12-15-38.snapshot"));
+    std::fs::create_dir_all(from.dump.path("strange/a")).unwrap();
+    std::fs::write(from.dump.path("strange/a/b"), "c").unwrap();
+    pack(&dir.join("other.snapshot"), &from.dump.path("strange"), &["a"]);
+    let error = read_all(&dir).unwrap_err();
+    assert!(error.to_string().contains("other.snapshot"), "{error}");
+}
+
+#[test]
+fn a_split_of_nine_vectors_in_rocksdb_is_read_within_512_mib() {
+    let from = Dump::unpack("qdrant-1.10-mixed");
+    let source = open(&from.path("qdrant-1.10.1-mixed.snapshot"), &OpenOptions::default()).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let context = PrepareContext { memory_bytes: 256 << 20, split_bytes: 64 << 20, scratch: scratch.path() };
+    let prepared = source.prepare(&context).unwrap();
+    for split in prepared.splits().unwrap() {
+        let needed = prepared.split_memory_bytes(&split.unwrap());
+        assert!(needed <= 128 << 20, "{} MiB for {} vectors", needed >> 20, prepared.schema().vectors.len());
+    }
 }
 
 #[test]

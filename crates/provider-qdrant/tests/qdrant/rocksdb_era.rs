@@ -4,6 +4,7 @@ use tranship_connector::ErrorKind;
 use tranship_testkit::fixtures;
 
 use crate::dumps::{compare, read_all, read_collection};
+use crate::layouts::extract;
 use crate::unpacked::{find, storage as unpack};
 
 /// Compares the snapshot of a fixture with its truth, bit for bit.
@@ -27,6 +28,25 @@ fn a_rocksdb_tracker_beside_chunks_and_gridstore() {
     for snapshot in ["qdrant-1.13.6-dense_cos.snapshot", "qdrant-1.13.6-dense_cos_shard0.snapshot"] {
         assert_eq!(same("qdrant-1.13-dense_cos", snapshot, "qdrant-1.13.6-dense_cos.jsonl"), 2401);
     }
+}
+
+#[test]
+fn a_flat_tracker_without_its_mappings_is_lost_though_a_rocksdb_stands_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    fixtures::unpack("qdrant-1.13-dense_cos", dir.path());
+    let collection = dir.path().join("dense_cos");
+    extract(&find(dir.path(), "qdrant-1.13.6-dense_cos.snapshot"), &collection);
+    for entry in std::fs::read_dir(collection.join("0/segments")).unwrap() {
+        let tar = entry.unwrap().path();
+        extract(&tar, &tar.with_extension("dir"));
+        std::fs::remove_file(&tar).unwrap();
+        std::fs::rename(tar.with_extension("dir"), tar.with_extension("")).unwrap();
+    }
+    assert_eq!(read_all(&collection).unwrap().records.len(), 2401);
+    std::fs::remove_file(find(&collection, "id_tracker.mappings")).unwrap();
+    let error = read_all(&collection).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.to_string().contains("holds values but no ids"), "{error}");
 }
 
 #[test]

@@ -116,6 +116,51 @@ fn conditions_that_are_not_understood_end_the_reading_or_are_told() {
 }
 
 #[test]
+fn an_operation_that_the_server_refused_changes_nothing_and_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (storage, log) = log_only(dir.path());
+    let before = read_all(&storage).unwrap();
+    let id: u64 = before.records.iter().find_map(|record| record.id.parse().ok()).unwrap();
+    for vector in [json!([1.0, 2.0]), json!({"indices": [1], "values": [1.0]}), json!([[1.0], [2.0]])] {
+        append(
+            &log,
+            &cbor(&json!({"upsert_points": {"points": [{"id": id, "vector": {"": vector}, "payload": null}]}})),
+        );
+        append(&log, &cbor(&json!({"update_vectors": {"points": [{"id": id, "vector": {"": vector}}]}})));
+    }
+    let after = read_all(&storage).unwrap();
+    assert_eq!((after.rejects.len(), after.records == before.records), (0, true));
+    assert_eq!(after.notes.len(), 6);
+    assert!(
+        after.notes[0].contains("operation 19, upsert_points") && after.notes[0].contains("refused"),
+        "{:?}",
+        after.notes
+    );
+}
+
+#[test]
+fn notes_of_a_log_are_not_as_many_as_its_operations() {
+    let dir = tempfile::tempdir().unwrap();
+    let (storage, log) = log_only(dir.path());
+    let unit: Vec<f64> = (0..32).map(|i| f64::from(u8::from(i == 3))).collect();
+    for id in 0..3 {
+        let point = json!({"id": 900_000 + id, "vector": {"": unit, "gone": [1.0]}, "payload": null});
+        append(&log, &cbor(&json!({"upsert_points": {"points": [point]}})));
+    }
+    for _ in 0..150 {
+        append(&log, &cbor(&json!({"update_vectors": {"points": [{"id": 900_000, "vector": {"": [1.0]}}]}})));
+    }
+    let outcome = read_all(&storage).unwrap();
+    assert_eq!(outcome.records.len(), 1390);
+    assert_eq!(outcome.notes.iter().filter(|note| note.contains("\"gone\"")).count(), 1);
+    assert!(
+        outcome.notes.len() <= 101 && outcome.notes.last().unwrap().contains("more of this"),
+        "{:?}",
+        outcome.notes
+    );
+}
+
+#[test]
 fn unknown_operations_and_bytes_that_are_no_operation_are_errors_with_their_place() {
     for (entry, kind, wanted) in [
         (cbor(&json!({"teleport_points": {"ids": [1]}})), ErrorKind::NotRecognised, "teleport_points"),

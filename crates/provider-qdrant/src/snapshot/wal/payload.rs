@@ -10,6 +10,8 @@
 //! Errors: text that is no JSON object, or that nests too deep.
 //! Source: qdrant/qdrant `lib/segment/src/json_path/`, `lib/segment/src/utils`.
 
+use std::collections::HashMap;
+
 use serde_json::value::RawValue;
 use tranship_collection::Fault;
 use tranship_collection::json::{Entries, MAX_DEPTH, append_string};
@@ -121,13 +123,27 @@ fn key(text: &str) -> Option<(String, &str)> {
 }
 
 fn merge(into: &mut Map, from: &Map) {
+    // Where each key stands: payloads may have any number of them.
+    let mut places: HashMap<String, usize> = HashMap::with_capacity(into.len());
+    for (place, (key, _)) in into.iter().enumerate() {
+        places.entry(key.clone()).or_insert(place);
+    }
     for (key, value) in from {
-        match value {
-            Node::Scalar(text) if text == "null" => remove_key(into, key),
-            _ => match get_mut(into, key) {
-                Some(old) => *old = value.clone(),
-                None => into.push((key.clone(), value.clone())),
-            },
+        let place = places.get(key).copied();
+        match (value, place) {
+            (Node::Scalar(text), None) if text == "null" => {}
+            (Node::Scalar(text), Some(place)) if text == "null" => {
+                into.swap_remove(place);
+                places.remove(key);
+                if let Some((moved, _)) = into.get(place) {
+                    places.insert(moved.clone(), place);
+                }
+            }
+            (_, Some(place)) => into[place].1 = value.clone(),
+            (_, None) => {
+                places.insert(key.clone(), into.len());
+                into.push((key.clone(), value.clone()));
+            }
         }
     }
 }
@@ -264,6 +280,16 @@ mod tests {
             r#"{"z":2,"a":[1,2],"n":{"k":null}}"#
         );
         assert_eq!(set(r#"{"a":1,"b":2,"c":1e3}"#, r#"{"a":null}"#, None), r#"{"c":1e3,"b":2}"#);
+    }
+
+    #[test]
+    fn many_keys_are_set_in_time_that_grows_with_their_number() {
+        let many = |value: &str| {
+            let keys: Vec<String> = (0..200_000).map(|key| format!("\"k{key}\":{value}")).collect();
+            format!("{{{}}}", keys.join(","))
+        };
+        assert_eq!(set(&many("1"), &many("2"), None), many("2"));
+        assert_eq!(set(&many("1"), &many("null"), None), "{}");
     }
 
     #[test]

@@ -21,10 +21,13 @@ use super::Release;
 use super::filter::{Filter, NotUnderstood};
 use super::operation::{Operation, Point, PointChange, Targets, UpdateMode, Vectors};
 use super::payload::{JsonPath, Payload};
-use super::vectors::stored;
+use super::vectors::{fits, stored};
 use crate::snapshot::overlay::{BasePoints, Change, Overlay, Part, VectorValue};
 use crate::snapshot::point_id::PointId;
 use crate::snapshot::schema::Columns;
+
+/// Most notes of one replay.
+const MOST_NOTES: usize = 100;
 
 /// Memory of a point beside its vectors and payload.
 pub const POINT_BYTES: u64 = 256;
@@ -77,6 +80,13 @@ impl<'a> Replay<'a> {
     /// Applies the operation `name` of number `number`, which stands in `file`.
     pub fn apply(&mut self, number: u64, name: &str, file: &str, operation: Operation) -> Result<()> {
         let current = Current { number, name, file };
+        if self.is_refused(&operation) {
+            self.tell(format!(
+                "{file}: operation {number}, {name}, holds a vector that the collection cannot hold: the server \
+                 refused it, and it is left out"
+            ));
+            return Ok(());
+        }
         match operation {
             Operation::Upsert(points) => points.into_iter().try_for_each(|point| self.write(point, current)),
             Operation::UpsertIf { points, condition, mode } => {
@@ -92,6 +102,21 @@ impl<'a> Replay<'a> {
             Operation::Change { of: Targets::Filter(filter), change } => self.by_filter(&filter, &change, current),
             Operation::Raw(ids) => self.raw(&ids, current),
             Operation::Schema => Ok(()),
+        }
+    }
+
+    /// The log takes operations in before their vectors are compared with the collection: one that does not fit
+    /// fails, now as when the server starts again, and its points stay as they are.
+    fn is_refused(&self, operation: &Operation) -> bool {
+        let misfits = |vectors: &Vectors| {
+            vectors.iter().any(|(name, sent)| self.columns.iter().any(|c| c.name == *name && !fits(sent, c)))
+        };
+        match operation {
+            Operation::Upsert(points) | Operation::UpsertIf { points, .. } | Operation::Sync { points, .. } => {
+                points.iter().any(|point| misfits(&point.vectors))
+            }
+            Operation::UpdateVectors { points, .. } => points.iter().any(|(_, vectors)| misfits(vectors)),
+            Operation::Change { .. } | Operation::Raw(_) | Operation::Schema => false,
         }
     }
 
@@ -255,7 +280,12 @@ impl<'a> Replay<'a> {
 
     /// True if the filter lets a point that exists pass; what cannot be asked is left out.
     fn asked(&mut self, id: &PointId, filter: &Filter, current: Current<'_>) -> Result<bool> {
-        let text = self.payload(id, &self.payload_part(id), current)?.text();
+        let text = match self.payload_part(id) {
+            Part::Value(text) => Some(text),
+            Part::Absent => None,
+            Part::Stored => self.base.payload(id)?,
+        };
+        let text = text.unwrap_or_else(|| "{}".to_owned());
         let payload: Map<String, Value> = serde_json::from_str(&text).map_err(|e| no_json(current).caused_by(e))?;
         match filter.matches(id, &payload) {
             Ok(answer) => Ok(answer),
@@ -302,8 +332,8 @@ impl<'a> Replay<'a> {
             match value {
                 Some((part, value)) => *part = Part::Value(value),
                 None => self.tell(format!(
-                    "{}: a vector {name:?} of operation {} is of no kind that the collection holds and is left out",
-                    current.file, current.number
+                    "{}: operations hold vectors {name:?}, which the collection does not have: they are left out",
+                    current.file
                 )),
             }
         }
@@ -377,8 +407,11 @@ impl<'a> Replay<'a> {
     }
 
     fn tell(&mut self, note: String) {
-        if !self.notes.contains(&note) {
+        if self.notes.len() < MOST_NOTES && !self.notes.contains(&note) {
             self.notes.push(note);
+            if self.notes.len() == MOST_NOTES {
+                self.notes.push("there is more of this that is not told".to_owned());
+            }
         }
     }
 }

@@ -29,6 +29,17 @@ pub enum Summation {
     ByLane,
 }
 
+/// True if a column can hold a vector: of its kind, and every row of its width.
+pub fn fits(sent: &Sent, column: &Column) -> bool {
+    match (column.kind, sent) {
+        (VectorKind::Dense | VectorKind::Multi, Sent::Row(row)) => row.len() == column.dim,
+        (VectorKind::Multi, Sent::Rows(rows)) => rows.iter().all(|row| row.len() == column.dim),
+        (VectorKind::Sparse, Sent::Sparse(indices, values)) => indices.len() == values.len(),
+        (VectorKind::Sparse, Sent::Row(row)) => row.is_empty(),
+        _ => false,
+    }
+}
+
 /// What a column stores of a vector; `None` if the vector is of another kind.
 pub fn stored(sent: Sent, column: &Column, summation: Summation) -> Option<VectorValue> {
     match (column.kind, sent) {
