@@ -167,9 +167,22 @@ pub fn push_vector(
         return Err(format!("`{}`: a vector of {} with {} nulls", field.name, items.data_type(), items.null_count()));
     }
     let values = items.as_primitive::<Float32Type>().values();
-    let stands_for_null = field.nullable && values.iter().all(|value| *value == 0.0);
-    if !stands_for_null {
+    if !(field.nullable && is_zero(values)) {
         builder.push_dense(column, values);
     }
     Ok(())
+}
+
+/// True if a row of the column of a nullable vector field has zeros only, which Milvus Lite writes for null.
+pub fn stands_for_null(array: &ArrayRef, row: usize) -> bool {
+    let items = match array.data_type() {
+        ArrowType::List(_) if array.is_valid(row) => array.as_list::<i32>().value(row),
+        ArrowType::FixedSizeList(..) if array.is_valid(row) => array.as_fixed_size_list().value(row),
+        _ => return false,
+    };
+    items.as_primitive_opt::<Float32Type>().is_some_and(|floats| is_zero(floats.values()))
+}
+
+fn is_zero(values: &[f32]) -> bool {
+    values.iter().all(|value| value.to_bits() == 0)
 }

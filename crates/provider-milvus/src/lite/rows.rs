@@ -257,7 +257,12 @@ impl Appender<'_> {
         let key = std::str::from_utf8(key).map_err(|error| format!("milvus_id: {error}"))?;
         found.check_key(roles.primary, key)?;
         for (position, name) in &roles.vectors {
-            let (Some(field), Some(vector)) = (fields.get(*position), found.vector(*position)) else { continue };
+            let Some(field) = fields.get(*position) else { continue };
+            let vector = match found.vector(*position) {
+                Some(vector) => vector,
+                None if field.nullable => continue,
+                None => return Err(format!("the row has no vector `{}`", field.name)),
+            };
             let Some(column) = self.builder.vector_index(name) else { continue };
             push_vector(field, vector, column, &mut self.builder).map_err(|error| error.to_string())?;
         }

@@ -4,6 +4,7 @@
 //!
 //! Rejects: vectors of another dimension or with NaN, dynamic fields that are no JSON object.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use tranship_connector::{
 };
 use tranship_storage::SourceIdentity;
 
-use super::columns::{Key, Keys, PARTITION, append_value, push_vector, text};
+use super::columns::{Key, Keys, PARTITION, append_value, push_vector, stands_for_null, text};
 use super::directory::{Collection, Directory};
 use super::parts::{Part, Parts, Rows, bad_columns};
 use super::values::{Checked, append_dynamic};
@@ -73,8 +74,14 @@ impl Source for DirectorySource {
         let primary = self.collection.fields.get(roles.primary).map(|field| field.name.clone()).unwrap_or_default();
         let parts = Parts::find(&self.directory, &self.collection, &self.options)?;
         let live = parts.survey(&primary, context.scratch)?;
-        let notes =
+        let mut notes: Vec<String> =
             [&self.directory.notes, &self.collection.notes, &parts.notes].into_iter().flatten().cloned().collect();
+        for (name, count) in self.zeros_for_null(&parts, &live)? {
+            notes.push(format!(
+                "{count} vectors `{name}` have zeros only, which is how Milvus Lite writes null: they are read as null; a \
+                 vector that was inserted as zeros cannot be told from them"
+            ));
+        }
         Ok(Box::new(PreparedParts {
             collection: &self.collection,
             schema: Arc::new(self.schema.clone()),
@@ -84,6 +91,34 @@ impl Source for DirectorySource {
             live,
             notes,
         }))
+    }
+}
+
+impl DirectorySource {
+    /// How many living vectors of each nullable field are zeros that stand for null.
+    fn zeros_for_null(&self, parts: &Parts, live: &LiveRows) -> Result<BTreeMap<&str, u64>> {
+        let nullable = self.collection.fields.iter().filter(|field| field.nullable && field.data_type.is_vector());
+        let names: Vec<&str> = nullable.map(|field| field.name.as_str()).collect();
+        let mut counts = BTreeMap::new();
+        let searched = if names.is_empty() { &[] } else { parts.parts.as_slice() };
+        for (number, part) in searched.iter().enumerate() {
+            for group in 0..part.rows.groups() {
+                for batch in part.rows.batches(group, Some(&names))? {
+                    let (first, batch) = batch?;
+                    for name in &names {
+                        let Some(column) = batch.column_by_name(name) else { continue };
+                        let is_null = |row: &usize| {
+                            live.lives(number, first.saturating_add(*row as u64)) && stands_for_null(column, *row)
+                        };
+                        let count = (0..batch.num_rows()).filter(is_null).count() as u64;
+                        if count > 0 {
+                            *counts.entry(*name).or_default() += count;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(counts)
     }
 }
 

@@ -7,13 +7,13 @@
 //! | type | `data_type`, `type`, `dtype`: a number or a name |
 //! | primary key | `is_primary_key`, `is_primary` |
 //! | dim, max_length, max_capacity | in the field, in its `params`, or in `type_params` [{key, value}] |
-//! | dynamic field | a field with `is_dynamic`; or `enable_dynamic_field`, then `$meta` has the next id |
+//! | dynamic field | a field with `is_dynamic`; or `enable_dynamic_field`, then `$meta` has the first free id |
 //!
 //! Numbers may stand as text; integers are never taken through a float. Errors: damaged or not recognised, by the
 //! name of the field. Source: milvus-backup `core/proto/backup.proto` as Go's encoding/json writes it; pymilvus
 //! `CollectionSchema.to_dict` and `MilvusClient.describe_collection`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use serde_json::{Map, Value};
@@ -96,7 +96,9 @@ pub fn fields(schema: &Value) -> Result<Vec<Field>> {
         match fields.iter_mut().find(|field| field.name == DYNAMIC_FIELD) {
             Some(field) => field.dynamic = true,
             None => {
-                let id = fields.iter().map(|field| field.id).max().unwrap_or(FIRST_USER_FIELD - 1).saturating_add(1);
+                // Fields that were added later, and those of structs, have ids behind it.
+                let taken: BTreeSet<i64> = fields.iter().map(|field| field.id).collect();
+                let id = (FIRST_USER_FIELD..i64::MAX).find(|id| !taken.contains(id)).unwrap_or(i64::MAX);
                 fields.push(Field { dynamic: true, ..Field::new(id, DYNAMIC_FIELD, DataType::Json) });
             }
         }
@@ -217,6 +219,17 @@ mod tests {
         let found = fields(&pymilvus).unwrap();
         assert_eq!((found[0].max_length, found[1].dim, found[1].id), (Some(64), Some(64), 101));
         assert_eq!((found[2].name.as_str(), found[2].id, found[2].dynamic), ("$meta", 102, true));
+    }
+
+    #[test]
+    fn the_dynamic_field_lies_before_fields_that_were_added_later() {
+        let pymilvus = json!({"fields": [
+            {"field_id": 100, "name": "pk", "type": 5, "is_primary": true},
+            {"field_id": 101, "name": "v", "type": 101, "params": {"dim": 64}},
+            {"field_id": 103, "name": "late", "type": 5, "nullable": true},
+        ], "enable_dynamic_field": true});
+        let found = fields(&pymilvus).unwrap();
+        assert_eq!((found[3].id, found[3].dynamic), (102, true));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Invariant: what the footer states lies within the payload before anything is read by it; reads go page by page, so
 //! that memory is a page and a batch per column; what the Parquet crate panics about is damage of the file. Rows are
-//! counted from the start of the payload.
+//! counted from the start of the payload. A page is decompressed as a whole, to the size that its header states: a file
+//! made to harm can so ask for up to 2 GiB, the most that Parquet's format allows; nothing is kept of it after its page.
 //!
 //! Errors: damaged with the log's file and the payload's first byte; limit for a footer beyond the limits. Source:
 //! apache/parquet-format 2.11.

@@ -35,7 +35,7 @@ use super::tree::{self, DELTA_LOG, INSERT_LOG, LogName};
 use crate::dialect::{DataType, Field, Index};
 
 const MAX_SCHEMA_BYTES: u64 = 64 << 20;
-/// Logs whose footers are read for a count.
+/// Logs of all collections whose footers are read for a count.
 const MAX_COUNTED: usize = 4096;
 
 /// A field as the logs show it.
@@ -56,13 +56,14 @@ pub fn open(root: &Path, options: &OpenOptions) -> Result<Catalog> {
     let observed: BTreeMap<i64, BTreeMap<i64, Observed>> =
         collections.iter().map(|(id, collection)| Ok((*id, observe(collection, options)?))).collect::<Result<_>>()?;
     let described = described.unwrap_or_default();
+    let mut budget = MAX_COUNTED;
     catalog.notes = describe(&described, &mut collections, &observed, options)?;
     for (id, mut collection) in collections {
         if !collection.named {
             let seen = observed.get(&id).cloned().unwrap_or_default();
             name_by_id(&mut collection, &seen, keys.get(&id).copied(), options);
         }
-        collection.rows = count(&collection, options)?;
+        collection.rows = count(&collection, &mut budget, options)?;
         tell(&mut collection);
         catalog.collections.push(collection);
     }
@@ -224,7 +225,7 @@ fn name_by_id(
 ) {
     let field = |(id, seen): (&i64, &Observed)| {
         let field = Field::new(*id, format!("field_{id}"), seen.data_type?);
-        Some(Field { dim: seen.dim, nullable: true, ..field })
+        Some(Field { dim: seen.dim, nullable: seen.nullable, ..field })
     };
     collection.fields = seen.iter().filter_map(field).collect();
     let typed = collection.fields.len() == seen.len();
@@ -251,11 +252,10 @@ fn name_by_id(
 }
 
 /// Rows of all segments, from footers; `None` if there are too many to look at.
-fn count(collection: &Collection, options: &OpenOptions) -> Result<Option<u64>> {
+fn count(collection: &Collection, budget: &mut usize, options: &OpenOptions) -> Result<Option<u64>> {
     let logs: Vec<&Blob> = collection.segments.iter().filter_map(|s| s.groups.values().next()).flatten().collect();
-    if logs.len() > MAX_COUNTED {
-        return Ok(None);
-    }
+    let Some(left) = budget.checked_sub(logs.len()) else { return Ok(None) };
+    *budget = left;
     let mut rows = 0u64;
     for blob in logs {
         let log = Log::open(blob)?;
@@ -268,7 +268,8 @@ fn count(collection: &Collection, options: &OpenOptions) -> Result<Option<u64>> 
 
 fn tell(collection: &mut Collection) {
     collection.notes.push(
-        "raw logs: rows that were not flushed are not in them; a collection that was dropped may still be".to_owned(),
+        "raw logs: rows that were not flushed are not in them; a collection or partition that was dropped may still be"
+            .to_owned(),
     );
     let mut unnamed: Vec<String> = collection
         .segments

@@ -128,8 +128,12 @@ impl<'a> Reader<'a> {
         }
         let document = match prepared.document.and_then(cell) {
             Some(Cell::Text(text)) => Some(text),
-            Some(Cell::Bytes(_)) => return Err(because("the document is no text".to_owned())),
-            _ => None,
+            Some(Cell::Bytes(bytes)) => {
+                Some(std::str::from_utf8(bytes).map_err(|error| because(format!("the document: {error}")))?)
+            }
+            Some(_) => None,
+            // The field was added after the segment was written.
+            None => prepared.document.and_then(|d| fields.get(d)?.default.as_ref()?.as_str()),
         };
         let metadata = text.close().map_err(|fault| because(fault.to_string()))?;
         if let Some(metadata) = metadata.filter(|_| self.checks_json) {

@@ -122,6 +122,11 @@ impl MappedSegment {
         Ok(())
     }
 
+    /// True if it holds the field.
+    pub fn has(&self, field: i64) -> bool {
+        self.fields.contains_key(&field)
+    }
+
     fn label_of(&self, pieces: &[Piece]) -> &str {
         let log = pieces.first().and_then(|piece| self.logs.get(piece.log));
         log.map_or("", Blob::label)

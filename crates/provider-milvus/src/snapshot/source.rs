@@ -24,7 +24,7 @@ use super::cell::Cell;
 use super::deletes::{self, Key};
 use super::reader::Reader;
 use super::segment::{MappedSegment, TIMESTAMP};
-use crate::dialect::{DataType, Roles};
+use crate::dialect::{DataType, Field, Roles};
 
 /// Rows per split at most.
 const SPLIT_ROWS: u64 = 1_000_000;
@@ -94,7 +94,7 @@ impl MilvusSource {
     }
 
     fn check_dims(&self) -> Result<()> {
-        let without = |field: &&crate::dialect::Field| {
+        let without = |field: &&Field| {
             field.data_type.is_vector() && field.data_type != DataType::SparseFloatVector && field.dim.is_none()
         };
         match self.collection.fields.iter().find(without) {
@@ -107,9 +107,26 @@ impl MilvusSource {
 }
 
 fn key_candidates(collection: &Collection) -> String {
-    let fits = |f: &&crate::dialect::Field| matches!(f.data_type, DataType::Int64 | DataType::VarChar);
+    let fits = |f: &&Field| matches!(f.data_type, DataType::Int64 | DataType::VarChar);
     let guess = collection.fields.iter().find(|f| f.primary).or_else(|| collection.fields.iter().find(fits));
     guess.map_or_else(|| "unknown".to_owned(), |field| format!("most likely {}", field.name))
+}
+
+/// Tells of the rows that hold no value of a field because their segment has no log of it.
+fn late_note(field: &Field, segments: &[MappedSegment]) -> Option<String> {
+    let lacking = segments.iter().filter(|segment| segment.rows > 0 && !segment.has(field.id));
+    let (count, rows) = lacking.fold((0, 0), |(count, rows), segment| (count + 1, rows + segment.rows));
+    let instead = match (&field.default, field.dynamic || field.data_type.is_vector()) {
+        (_, true) => "nothing".to_owned(),
+        (Some(default), _) => format!("the default {default}"),
+        (None, _) => "null".to_owned(),
+    };
+    (count > 0).then(|| {
+        format!(
+            "{count} segments hold no log of field `{}`, as if it had been added later: their {rows} rows get {instead}",
+            field.name
+        )
+    })
 }
 
 /// The option `duplicates`.
@@ -145,6 +162,7 @@ impl Source for MilvusSource {
             let ids: Vec<String> = strangers.iter().map(i64::to_string).collect();
             notes.push(format!("fields {} are in the logs but not in the schema; they are left out", ids.join(", ")));
         }
+        notes.extend(collection.fields.iter().filter_map(|field| late_note(field, &segments)));
         let stated: Option<u64> = collection.segments.iter().map(|segment| segment.rows).sum();
         let rows: u64 = segments.iter().map(|segment| segment.rows).sum();
         if let Some(stated) = stated.filter(|stated| *stated != rows) {

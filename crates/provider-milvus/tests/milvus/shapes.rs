@@ -279,6 +279,54 @@ fn raw_packed_parquet_needs_a_schema_and_raw_partitions_may_be_named() {
 }
 
 #[test]
+fn dynamic_keys_are_found_where_a_field_was_added_behind_them() {
+    let mut made = Made::new(one_vector());
+    let columns = [
+        (100, 5, int64s(&[1])),
+        (101, 101, vectors(1)),
+        (102, 23, binary(&[Some(br#"{"d":1}"#)])),
+        (103, 5, int64s(&[7])),
+    ];
+    made.segment(DEFAULT, 1, &[10], &columns);
+    made.write();
+    let schema = made.dir.path().join("schema.json");
+    let described = json!({"collection_name": "made", "collection_id": COLLECTION, "fields": [
+        {"field_id": 100, "name": "pk", "type": 5, "is_primary": true},
+        {"field_id": 101, "name": "v", "type": "FLOAT_VECTOR", "params": {"dim": 2}},
+        {"field_id": 103, "name": "late", "type": 5, "nullable": true},
+    ], "enable_dynamic_field": true});
+    std::fs::write(&schema, described.to_string()).unwrap();
+    let outcome = read(&made.root().join("binlogs"), "made", &[("schema", schema.to_str().unwrap())]).unwrap();
+    assert_eq!(outcome.records[0].metadata.as_deref(), Some(r#"{"late":7,"d":1}"#));
+    assert!(outcome.notes.iter().all(|note| !note.contains("fields")), "{:?}", outcome.notes);
+}
+
+#[test]
+fn documents_come_from_columns_of_bytes_and_from_defaults() {
+    let fields = [
+        one_vector(),
+        vec![field(102, "t", 21, json!({})), field(103, "u", 21, json!({"default_value_base64": "MgJoaQ=="}))],
+    ];
+    let mut made = Made::new(fields.concat());
+    let columns =
+        [(100, 5, int64s(&[1, 2])), (101, 101, vectors(2)), (102, 21, binary(&[Some("é".as_bytes()), Some(b"\xff")]))];
+    made.segment(DEFAULT, 1, &[10, 11], &columns);
+    let root = made.write();
+    let mut options = crate::support::options("", &[]);
+    options.document_column = Some("t".to_owned());
+    let outcome = read_with(&root, &options).unwrap();
+    assert_eq!((outcome.records.len(), outcome.records[0].document.as_deref()), (1, Some("é")));
+    assert!(outcome.rejects[0].reason.contains("the document"), "{}", outcome.rejects[0].reason);
+    options.document_column = Some("u".to_owned());
+    let outcome = read_with(&root, &options).unwrap();
+    assert_eq!(outcome.records[0].document.as_deref(), Some("hi"));
+    let told = |note: &String| {
+        note.starts_with("1 segments hold no log of field `u`") && note.contains("2 rows get the default \"hi\"")
+    };
+    assert!(outcome.notes.iter().any(told), "{:?}", outcome.notes);
+}
+
+#[test]
 fn several_events_of_one_binlog_follow_each_other() {
     let mut made = Made::new(vec![key()]);
     let payload = |keys: &[i64]| parquet(&[("val", None, int64s(keys))], 2);

@@ -79,10 +79,7 @@ fn collections_are_listed_with_and_without_their_names() {
     assert_eq!(names, [TYPED.to_string(), STRPK.to_string()]);
     assert!(matches!(ids[0].records, Count::UpTo(rows) if rows >= 2717));
     let fields = &ids[0].schema.vendor["milvus"]["fields"];
-    assert_eq!(
-        fields[1],
-        json!({"id": 101, "name": "field_101", "data_type": "FloatVector", "dim": 16, "nullable": true})
-    );
+    assert_eq!(fields[1], json!({"id": 101, "name": "field_101", "data_type": "FloatVector", "dim": 16}));
     assert!(ids[0].notes.iter().any(|note| note.contains("-o schema=FILE")));
 }
 
@@ -102,6 +99,35 @@ fn without_names_the_key_must_be_named_and_fields_are_called_by_their_ids() {
     let truth = &dump.truth("typed").into_iter().find(|row| row["pk"] == 4).unwrap();
     assert_eq!((&record.json()["field_108"], &record.json()["field_109"]), (&truth["j"], &truth["a"]));
     assert_eq!(record.json()["field_110"], json!({"dyn": "dy4"}));
+}
+
+#[test]
+fn without_names_a_field_whose_logs_are_missing_is_damage_and_not_null() {
+    let dump = Dump::new();
+    let collection = dump.root.join("insert_log").join(TYPED.to_string());
+    let below = |dir: &std::path::Path| std::fs::read_dir(dir).unwrap().next().unwrap().unwrap().path();
+    let segment = below(&below(&collection));
+    std::fs::remove_dir_all(segment.join("102")).unwrap();
+    let mut options = crate::support::options(&TYPED.to_string(), &[]);
+    options.id_column = Some("field_100".to_owned());
+    // Unless it is the only segment, its fields are still known from the others.
+    let segments = std::fs::read_dir(below(&collection)).unwrap().count();
+    match crate::support::read_with(&dump.root, &options) {
+        Err(error) => assert!(crate::support::told(&error).contains("no log of field 102"), "{error}"),
+        Ok(_) => assert_eq!(segments, 1),
+    }
+}
+
+#[test]
+fn a_dynamic_field_whose_logs_are_missing_is_told_with_its_rows() {
+    let dump = Dump::new();
+    assert!(dump.read("typed").unwrap().notes.iter().all(|note| !note.contains("$meta")));
+    let collection = dump.root.join("insert_log").join(TYPED.to_string());
+    let below = |dir: &std::path::Path| std::fs::read_dir(dir).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_dir_all(below(&below(&collection)).join("110")).unwrap();
+    let outcome = dump.read("typed").unwrap();
+    let told = |note: &String| note.contains("hold no log of field `$meta`") && note.contains("rows get nothing");
+    assert!(outcome.notes.iter().any(told), "{:?}", outcome.notes);
 }
 
 #[test]

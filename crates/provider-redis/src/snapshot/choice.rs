@@ -230,6 +230,15 @@ impl Choice {
         schema
     }
 
+    /// Tells that the type of the elements is the default and not what the file says, which says nothing of it.
+    pub fn default_note(&self) -> Option<String> {
+        self.wishes.element.is_none().then(|| {
+            "the file does not tell the type of a vector's elements: they are read as f32; if FT.INFO shows another TYPE, \
+             give -o element=f64|f16|bf16|i8|u8"
+                .to_owned()
+        })
+    }
+
     /// The names of the vector fields.
     pub fn wanted(&self) -> Vec<Vec<u8>> {
         self.vectors.iter().map(|vector| vector.field.as_bytes().to_vec()).collect()

@@ -3,8 +3,9 @@
 //! A field looks like a vector if it has the same length in every hash that was seen, a multiple of the element's
 //! size, and its values are no text. Only the beginning of a big file is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use half::{bf16, f16};
 use tranship_connector::Result;
 use tranship_storage::{Blob, Limits};
 
@@ -19,6 +20,8 @@ pub const LOOK_BYTES: u64 = 256 << 20;
 const MANY_NAMES: usize = 10_000;
 const MANY_LENGTHS: usize = 64;
 const WEIGHED: u64 = 256;
+/// Different lower halves before they say anything.
+const TELLING: usize = 32;
 
 /// What was seen.
 pub struct Look {
@@ -42,6 +45,22 @@ pub struct FieldLook {
     /// Values that are no zeros, read as f32, and how many of those have a magnitude that embeddings have.
     numbers: u64,
     plausible: u64,
+    halves: Halves,
+    /// Pairs of words of which the first is zero and the second is not, and all pairs with one that is not: doubles
+    /// of few digits.
+    round: u64,
+    pairs: u64,
+}
+
+/// The lower halves of the words that are not zero. Those of true f32 are the noise at the end of a mantissa; where two
+/// narrow numbers lie in a word, they are numbers themselves.
+#[derive(Debug, Default)]
+struct Halves {
+    count: u64,
+    like_bf16: u64,
+    like_f16: u64,
+    /// Some of them; vectors made by hand repeat a few.
+    distinct: BTreeSet<u16>,
 }
 
 impl Look {
@@ -82,6 +101,14 @@ impl FieldLook {
                 self.numbers += 1;
                 self.plausible += u64::from((1e-9..1e9).contains(&number));
             }
+            for [low_0, low_1, _, _] in value.as_chunks::<4>().0 {
+                self.halves.add(u16::from_le_bytes([*low_0, *low_1]));
+            }
+            for [a, b, c, d, e, f, g, h] in value.as_chunks::<8>().0 {
+                let (first, second) = ([*a, *b, *c, *d] != [0; 4], [*e, *f, *g, *h] != [0; 4]);
+                self.pairs += u64::from(first || second);
+                self.round += u64::from(!first && second);
+            }
         }
     }
 
@@ -100,9 +127,32 @@ impl FieldLook {
         usual.map(|(len, _)| len / element.bytes())
     }
 
-    /// False if the values can hardly be f32: doubles and halves read as f32 have absurd magnitudes.
+    /// False if the values can hardly be f32: doubles and halves read as f32 have absurd magnitudes, two narrow numbers
+    /// in each word, or zeros in every other word.
     pub fn is_plausibly_f32(&self) -> bool {
-        10 * self.plausible >= 9 * self.numbers
+        let is_double = self.pairs > 1 && self.round == self.pairs;
+        10 * self.plausible >= 9 * self.numbers && !self.halves.are_numbers() && !is_double
+    }
+}
+
+impl Halves {
+    fn add(&mut self, half: u16) {
+        if half & 0x7fff == 0 {
+            return;
+        }
+        let embedding = |number: f32| (1e-4..1e2).contains(&number.abs());
+        self.count += 1;
+        self.like_bf16 += u64::from(embedding(bf16::from_bits(half).to_f32()));
+        self.like_f16 += u64::from(embedding(f16::from_bits(half).to_f32()));
+        if self.distinct.len() < TELLING {
+            self.distinct.insert(half);
+        }
+    }
+
+    /// Noise is like a bfloat16 of such magnitude in one of twelve, like a half in two of three.
+    fn are_numbers(&self) -> bool {
+        let most = |count: u64| 10 * count >= 9 * self.count;
+        self.distinct.len() >= TELLING && (most(self.like_bf16) || most(self.like_f16))
     }
 }
 

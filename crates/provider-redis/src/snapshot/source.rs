@@ -103,6 +103,7 @@ impl RedisSource {
             ));
         }
         notes.extend(survey.contents.aux_note());
+        notes.extend(self.choice.default_note());
         notes
     }
 }

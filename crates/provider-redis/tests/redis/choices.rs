@@ -85,7 +85,7 @@ fn hashes_without_vector_are_left_out_or_kept() {
     assert!(outcome.notes[0].starts_with("1 hashes without `v` are not part of the collection"), "{:?}", outcome.notes);
     let outcome = read_bytes(&file, &[("without-vector", "keep")]);
     assert_eq!((outcome.records.len(), outcome.ledger.live), (2, Some(2)));
-    assert_eq!((outcome.records[1].dense(""), outcome.notes.len()), (None, 0));
+    assert_eq!((outcome.records[1].dense(""), outcome.notes.len()), (None, 1));
 }
 
 #[test]
@@ -97,6 +97,38 @@ fn other_elements_than_f32_are_not_guessed() {
     assert!(error.next_step().unwrap().contains("-o element=f64"));
     assert_eq!(read_bytes(&file, &[("element", "f32")]).schema.vectors[0].dim, Some(12));
     assert!(refuse(&file, &[("element", "double")]).next_step().unwrap().contains("f32, f64, f16"));
+}
+
+#[test]
+fn narrow_elements_and_round_doubles_are_not_taken_for_f32() {
+    // Values as of a normal distribution, near enough: sums of twelve draws.
+    let mut state = 1u64;
+    let mut draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    let mut values: Vec<f32> = (0..256).map(|_| (0..12).map(|_| draw()).sum::<f32>() - 6.0).collect();
+    for scale in [1.0, 0.05] {
+        values.iter_mut().for_each(|value| *value *= scale);
+        let halves: Vec<u8> = values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
+        let brains: Vec<u8> = values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect();
+        let doubles: Vec<u8> = values.iter().flat_map(|v| f64::from((v * 8.0).round()).to_le_bytes()).collect();
+        for (element, vector, dim) in [("f16", halves, 256), ("bf16", brains, 256), ("f64", doubles, 256)] {
+            let file = Rdb::new("REDIS0011").hash("a", &vector, &[]).end();
+            let error = refuse(&file, &[]);
+            assert!(error.to_string().ends_with("does not look like f32"), "{element} {scale}: {error}");
+            assert_eq!(read_bytes(&file, &[("element", element)]).schema.vectors[0].dim, Some(dim));
+        }
+        // True f32, with and without noise at their ends, are read and the default is told.
+        let rounded: Vec<f32> = values.iter().map(|v| half::f16::from_f32(*v).to_f32()).collect();
+        let decimal: Vec<f32> = values.iter().map(|v| (v * 100.0).round() / 100.0).collect();
+        for floats_of in [&values, &rounded, &decimal] {
+            let file = Rdb::new("REDIS0011").hash("a", &floats(floats_of), &[]).end();
+            let outcome = read_bytes(&file, &[]);
+            assert_eq!(outcome.schema.vectors[0].dim, Some(256));
+            assert!(outcome.notes.iter().any(|note| note.contains("read as f32")), "{:?}", outcome.notes);
+        }
+    }
 }
 
 #[test]
