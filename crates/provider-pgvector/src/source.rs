@@ -293,7 +293,7 @@ fn plan(
     if !untyped.is_empty() {
         plan.notes.push(format!("types of {} are guessed from the first rows", untyped.join(", ")));
     }
-    if sections.is_empty() {
+    if sections.is_empty() && dump.complete {
         plan.notes.push(format!("the dump holds no rows of {table}"));
     }
     let missing =

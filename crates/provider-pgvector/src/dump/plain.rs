@@ -31,6 +31,8 @@ const MAX_RUNS: usize = 1_000_000;
 /// Statements that may stand between INSERT statements of one run: VALUES never stand in them.
 const HARMLESS: [&str; 6] = ["set", "begin", "commit", "start", "lock", ";"];
 
+const CHANGED: &str = "UPDATE, DELETE, MERGE or TRUNCATE behind its rows change them, which only PostgreSQL can do";
+
 /// What pg_dump and pg_dumpall say first; with ` complete` behind it, it is what they say last.
 pub const BEGUN: [&str; 2] = ["-- PostgreSQL database dump", "-- PostgreSQL database cluster dump"];
 
@@ -188,6 +190,10 @@ impl<'l> Walk<'l> {
             self.take_copy(statement, true)?;
         } else {
             self.sealed |= !HARMLESS.iter().any(|word| begins(word));
+            if let Some(table) = self.scan.catalog.changed_table(statement) {
+                let runs = self.scan.runs.iter_mut().filter(|run| run.table == table && run.database == self.database);
+                runs.for_each(|run| run.unreadable = Some(CHANGED));
+            }
             self.scan.catalog.statement(statement);
             self.insert_head.0.clear();
             self.lexer.set_plain_escapes(self.scan.catalog.plain_escapes);

@@ -164,7 +164,7 @@ impl Catalog {
         let elsewhere = !cursor.take("stdin");
         let rest = cursor.rest();
         let harmless = |token: &Token| {
-            matches!(token, Token::Symbol(';' | '(' | ')')) || is_any(token, &["with", "format", "text"])
+            matches!(token, Token::Symbol(';' | '(' | ')')) || is_any(token, &["with", "format", "text", "freeze"])
         };
         Some(CopyHead { table, columns, unusual: !rest.iter().all(harmless), elsewhere })
     }
@@ -192,6 +192,23 @@ impl Catalog {
             depth == 0 && token.is("values")
         });
         Some(InsertHead { table, columns, from_query })
+    }
+
+    /// The table whose rows a statement changes that are there already.
+    pub fn changed_table(&self, text: &str) -> Option<TableName> {
+        let found = tokens(text);
+        let mut cursor = Cursor::new(&found);
+        let changes = match cursor.word()? {
+            "update" => true,
+            "delete" => cursor.take("from"),
+            "merge" => cursor.take("into"),
+            "truncate" => {
+                cursor.take("table");
+                true
+            }
+            _ => false,
+        };
+        changes.then(|| self.table_name(&mut cursor)).flatten()
     }
 
     /// The table and those that are its partitions or children, at any depth, in order of their names.

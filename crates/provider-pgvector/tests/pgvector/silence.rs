@@ -190,3 +190,35 @@ fn columns_that_nothing_names_are_asked_for() {
     let (_dir, path) = file("data.sql", "INSERT INTO public.t VALUES (1, '[1,2]', 'a');\n");
     assert!(list(&path).unwrap()[0].notes[0].contains("names the columns"));
 }
+
+#[test]
+fn a_first_look_does_not_say_that_there_are_no_rows_where_it_did_not_look() {
+    let long = "x".repeat(33 << 20);
+    let insert = format!("{CREATE}INSERT INTO public.t VALUES (1, '[1,2]', '{long}'),\n(2, '[1,2]', '{long}');\n");
+    let (_dir, path) = file("long.sql", &insert);
+    let info = list(&path).unwrap().remove(0);
+    assert_eq!(info.records, Count::Unknown);
+    assert!(!info.notes.iter().any(|note| note.contains("no rows")), "{:?}", info.notes);
+    assert_eq!(load(&path, &options(&[])).unwrap().records.len(), 2);
+    let longer = format!(
+        "{}, (3, NULL, '{long}'), (4, NULL, '{long}'), (5, NULL, '{long}');\n",
+        insert.trim_end().trim_end_matches(';')
+    );
+    let (kind, message) = refused("long.sql.gz", gzip(longer.as_bytes()));
+    assert_eq!(kind, ErrorKind::Limit);
+    assert!(message.contains("an INSERT statement is longer") && message.contains("decompress"), "{message}");
+}
+
+#[test]
+fn rows_that_are_changed_later_are_not_passed_off_as_they_were() {
+    let rows = "COPY public.t (id, e, doc) FROM stdin WITH (FREEZE);\n1\t[1,2]\ta\n\\.\n";
+    for change in ["DELETE FROM ONLY public.t WHERE id = 1;", "update public.t set doc = 'b';", "TRUNCATE public.t;"] {
+        let (kind, message) = refused("changed.sql", format!("{CREATE}{rows}{change}\n"));
+        assert_eq!(kind, ErrorKind::NotRecognised);
+        assert!(message.contains("public.t cannot be read") && message.contains("behind its rows"), "{message}");
+        assert_eq!(
+            ids(&format!("{change}\n{rows}UPDATE pg_catalog.pg_index SET indisvalid = false;\nDELETE FROM other.t;\n")),
+            ["1"]
+        );
+    }
+}
