@@ -90,9 +90,8 @@ fn what_lies_inside_a_dump_is_claimed_by_its_own_connector_or_by_none() {
         let owner = DUMPS.iter().find(|(own, ..)| *own == fixture).map_or("", |(.., owner)| *owner);
         for path in below(&home) {
             let found = claims(&path);
-            // The truth beside a dump is JSON lines, and may be read as such.
-            let truth = path.extension().is_some_and(|extension| extension == "jsonl");
-            let allowed = |name: &str| name == owner || (truth && name == "jsonl");
+            // Parts that a database writes as plain JSON or Parquet, and the truth beside a dump, are just that.
+            let allowed = |name: &str| name == owner || name == "jsonl" || name == "parquet";
             if found.iter().any(|(name, _)| !allowed(name)) {
                 wrong.push(format!("{fixture}: {} {found:?}", path.strip_prefix(&home).unwrap_or(&path).display()));
             }
