@@ -28,7 +28,7 @@ fn ids(text: &str) -> Vec<String> {
 
 fn refused(name: &str, bytes: impl AsRef<[u8]>) -> (ErrorKind, String) {
     let (_dir, path) = file(name, bytes);
-    let error = load(&path, &options(&[])).err().expect("the dump cannot be read");
+    let error = load(&path, &options(&[])).expect_err("the dump cannot be read");
     (error.kind(), format!("{error}: {}", error.next_step().unwrap_or_default()))
 }
 
@@ -150,7 +150,7 @@ fn a_table_far_behind_the_beginning_is_told() {
          COPY public.far (id, e) FROM stdin;\n1\t[1]\n\\.\n"
     );
     let (_dir, path) = file("all.sql", text);
-    let error = load(&path, &options(&[])).err().expect("two tables");
+    let error = load(&path, &options(&[])).expect_err("two tables");
     assert!(error.to_string().contains("2 tables with vectors"), "{error}");
     let outcome = load(&path, &options(&[("collection", "t")])).unwrap();
     assert_eq!(outcome.records.len(), 65);
