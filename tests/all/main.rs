@@ -16,6 +16,7 @@ mod memory;
 mod messages;
 mod migrate;
 mod native;
+mod probes;
 mod sets;
 mod support;
 mod transfer;

@@ -66,7 +66,7 @@ fn describe(place: &Place, options: &OpenOptions) -> Result<CollectionInfo> {
     let lossy = OpenOptions { allow_lossy: true, ..options.clone() };
     match read_plan(&file, &lossy) {
         Ok(plan) => {
-            let mut notes = Vec::new();
+            let mut notes = plan.notes.clone();
             if !plan.approximate.is_empty() && !options.allow_lossy {
                 notes.push(format!("read only with --allow-lossy: {}", plan.approximate.join("; ")));
             }

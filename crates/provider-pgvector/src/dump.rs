@@ -128,10 +128,16 @@ pub fn kind_of(path: &Path) -> Result<Option<Kind>> {
     })
 }
 
+/// Only whole lines count: a text about dumps, in a record of another format, is none.
 fn is_sql(text: &str) -> bool {
-    text.contains("-- PostgreSQL database dump")
-        || text.contains("-- PostgreSQL database cluster dump")
-        || text.starts_with("\\restrict ")
+    let text = text.trim_start_matches('\u{feff}');
+    text.starts_with("\\restrict ") || text.lines().any(|line| plain::BEGUN.contains(&line.trim_end()))
+}
+
+fn is_utf16(path: &Path) -> Result<bool> {
+    let mut head = [0; 2];
+    let count = Blob::of_path(path)?.open()?.read_at(0, &mut head)?;
+    Ok(count == 2 && matches!(head, [0xff, 0xfe] | [0xfe, 0xff]))
 }
 
 impl Dump {
@@ -154,6 +160,11 @@ impl Dump {
                     path.display()
                 ))
                 .hint("give the directory that was passed to `pg_dump -Fd -f`"));
+            }
+            None if is_utf16(path)? => {
+                return Err(Error::not_recognised("the dump is in UTF-16, as `>` of Windows PowerShell writes it")
+                    .with("file", path.display())
+                    .hint("make it again with `pg_dump -f FILE`, without `>`; or convert plain SQL with `iconv -f UTF-16 -t UTF-8`"));
             }
             None if has_extension(path, ".sql") => Kind::Sql,
             None if tranship_container::tar::is_tar(&Blob::of_path(path)?) => Kind::Tar,
@@ -293,6 +304,11 @@ impl Dump {
         })
     }
 
+    /// True if an empty table leaves no trace among the data: COPY writes one down, INSERT does not.
+    pub fn omits_empty_tables(&self) -> bool {
+        matches!(&self.contents, Contents::Sql(runs) if !runs.is_empty() && runs.iter().all(|run| run.inserts))
+    }
+
     /// The sections of the tables of `family`, in the order of the dump.
     pub fn sections(&self, family: &[TableName]) -> Result<Vec<Section>> {
         let chosen: Vec<&TableData> = self.data.iter().filter(|data| family.contains(&data.table)).collect();
@@ -304,12 +320,25 @@ impl Dump {
             .with("file", self.path.display())
             .hint("dump each database by itself, with pg_dump instead of pg_dumpall"));
         }
+        if let Some(table) = family.iter().find(|table| self.catalog.conflicting.contains(table)) {
+            return Err(Error::not_recognised(format!("the dump creates {table} twice, with different columns"))
+                .with("file", self.path.display())
+                .hint("it may be of several databases: dump each by itself, with pg_dump instead of pg_dumpall"));
+        }
         if let Some((data, why)) = chosen.iter().find_map(|data| Some((data, data.unreadable?))) {
             return Err(Error::not_recognised(format!("table {} cannot be read: {why}", data.table))
                 .with("file", self.path.display())
                 .hint("load the dump into PostgreSQL and dump it again with pg_dump"));
         }
-        chosen.into_iter().map(|data| self.section(data)).collect()
+        let sections = chosen.iter().map(|data| self.section(data)).collect::<Result<Vec<_>>>()?;
+        match chosen.iter().zip(&sections).find(|(_, section)| section.columns.is_empty()) {
+            None => Ok(sections),
+            Some((data, _)) => {
+                Err(Error::not_recognised(format!("nothing in the dump names the columns of {}", data.table))
+                    .with("file", self.path.display())
+                    .hint("dump again without --data-only, or with --column-inserts"))
+            }
+        }
     }
 
     fn section(&self, data: &TableData) -> Result<Section> {

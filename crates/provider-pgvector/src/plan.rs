@@ -283,6 +283,12 @@ impl<'a> Chooser<'a> {
             Type::Vector(dim) => (VectorKind::Dense, Element::F32, *dim),
             _ => (VectorKind::Dense, Element::F32, None),
         };
+        if column.kind == Type::SparseVec(None) {
+            notes.push(format!(
+                "column {:?} declares no dimensions: those that each sparsevec states are left out",
+                column.name
+            ));
+        }
         let indexes = self.indexes(&column.name);
         let metric = |index: &Index| match &index.operator_class {
             Some(class) => dialect::metric(class),

@@ -76,6 +76,20 @@ impl PgSource {
     }
 }
 
+impl PgSource {
+    /// What the first look did not reach: one collection after another, nobody would miss them.
+    fn unseen_tables(&self, whole: &Dump) -> Result<Option<String>> {
+        if self.options.collection.is_none() {
+            choose(whole, &self.options, &self.path)?;
+        }
+        let mut tables = tables_with_vectors(whole, &self.options)?;
+        tables.retain(|table| !self.dump.catalog.tables.contains_key(table));
+        Ok((!tables.is_empty()).then(|| {
+            format!("the dump also holds {}, far behind its beginning: choose with --collection", joined(&tables))
+        }))
+    }
+}
+
 impl Source for PgSource {
     fn schema(&self) -> &CollectionSchema {
         &self.read.plan.schema
@@ -87,14 +101,21 @@ impl Source for PgSource {
 
     fn prepare<'a>(&'a self, context: &PrepareContext<'_>) -> Result<Box<dyn Prepared + 'a>> {
         let limits = &self.options.limits;
-        let ReadTable { mut plan, sections } = match self.dump.complete {
-            true => ReadTable { plan: self.read.plan.clone(), sections: self.read.sections.clone() },
-            false => {
-                let dump = Dump::read(&self.path, &self.options)?;
-                check_encoding(&dump, &self.path)?;
-                ReadTable::of(&dump, &self.table, &self.options)?
+        let whole = if self.dump.complete { None } else { Some(Dump::read(&self.path, &self.options)?) };
+        let ReadTable { mut plan, sections } = match &whole {
+            None => ReadTable { plan: self.read.plan.clone(), sections: self.read.sections.clone() },
+            Some(dump) => {
+                check_encoding(dump, &self.path)?;
+                let mut read = ReadTable::of(dump, &self.table, &self.options)?;
+                read.plan.notes.extend(self.unseen_tables(dump)?);
+                read
             }
         };
+        if sections.is_empty() && rows_were_left_out(whole.as_ref().unwrap_or(&self.dump), &self.table) {
+            return Err(Error::not_recognised(format!("the rows of {} were left out of the dump", self.table))
+                .with("file", self.path.display())
+                .hint("dump again without --schema-only and --exclude-table-data"));
+        }
         let open = plan.without_dimensions();
         if !open.is_empty() {
             plan.set_dimensions(&sample::dimensions(&sections, &open, limits)?);
@@ -272,7 +293,7 @@ fn plan(
     if !untyped.is_empty() {
         plan.notes.push(format!("types of {} are guessed from the first rows", untyped.join(", ")));
     }
-    if sections.is_empty() {
+    if sections.is_empty() && dump.complete {
         plan.notes.push(format!("the dump holds no rows of {table}"));
     }
     let missing =
@@ -287,6 +308,7 @@ fn info(dump: &Dump, table: &TableName, options: &OpenOptions) -> CollectionInfo
     let family = dump.catalog.family(table);
     let data = dump.data.iter().filter(|data| family.contains(&data.table));
     let records = match data.map(|data| data.rows).sum::<Option<u64>>() {
+        Some(0) if rows_were_left_out(dump, table) => Count::Unknown,
         Some(rows) if dump.complete => Count::Exact(rows),
         _ => Count::Unknown,
     };
@@ -302,6 +324,14 @@ fn info(dump: &Dump, table: &TableName, options: &OpenOptions) -> CollectionInfo
         notes.push("keys, indexes and counts stand behind the data of a plain dump: what was looked at is its beginning and end".to_owned());
     }
     CollectionInfo { name: table.to_string(), records, schema, producer: dump.producer.clone(), notes }
+}
+
+/// True if the dump does not even say that the table is empty. A table that is split into partitions has no rows itself.
+fn rows_were_left_out(dump: &Dump, table: &TableName) -> bool {
+    let family = dump.catalog.family(table);
+    let create = dump.catalog.tables.get(table).map_or("", |table| table.create.as_str());
+    let parted = create.contains("PARTITION BY") && family.len() == 1 && !dump.data.is_empty();
+    !dump.omits_empty_tables() && !parted && !dump.data.iter().any(|data| family.contains(&data.table))
 }
 
 /// Tables with a column that is a vector, and are no part of another table.
@@ -331,7 +361,8 @@ fn has_vectors(dump: &Dump, name: &TableName, options: &OpenOptions) -> Result<b
         // The declaration is not in the dump: the rows must tell.
         _ => {
             let family = [name.clone()];
-            let sections = dump.sections(&family)?;
+            // One that cannot be read is told of rather than passed over.
+            let Ok(sections) = dump.sections(&family) else { return Ok(true) };
             Ok(plan(dump, name, &family, &sections, options).is_ok_and(|plan| !plan.schema.vectors.is_empty()))
         }
     }

@@ -43,6 +43,8 @@ pub struct Plan {
     pub settings: Vec<(&'static str, Value)>,
     /// Why vectors are not exactly what was added.
     pub approximate: Vec<String>,
+    /// What else is worth telling.
+    pub notes: Vec<String>,
 }
 
 /// Rows whose codes, and ids if they have any, stand one after another.
@@ -76,6 +78,7 @@ impl Plan {
             index: None,
             settings: Vec::new(),
             approximate: Vec::new(),
+            notes: Vec::new(),
         };
         plan.visit(index)?;
         match plan.approximate.is_empty() || allow_lossy {
@@ -193,6 +196,12 @@ impl Plan {
     fn centroids_of(&mut self, lists: &Lists, codec: Codec) -> Result<Span> {
         if matches!(codec, Codec::Scalar(Scalars::Narrow(Element::U8) | Scalars::Signed, _)) {
             self.approximate.push("differences to a centroid, cut to bytes".to_owned());
+        }
+        if matches!(codec, Codec::Scalar(Scalars::Narrow(Element::F16 | Element::BF16), _)) {
+            self.notes.push(
+                "the index holds differences to centroids in 16 bits: vectors are what FAISS reconstructs of them, not bit for bit what was added"
+                    .to_owned(),
+            );
         }
         self.settings.push(("by_residual", json!(true)));
         let found = flat_f32(&lists.quantizer).filter(|centroids| centroids.count == lists.nlist);

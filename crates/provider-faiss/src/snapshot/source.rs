@@ -95,7 +95,7 @@ impl Prepared for PreparedIndex<'_> {
         let lossy = (!approximate.is_empty())
             .then(|| format!("the vectors are not exactly those that were added: {}", approximate.join("; ")));
         let documents = self.documents.iter().flat_map(|documents| documents.notes().iter().cloned());
-        lossy.into_iter().chain(documents).collect()
+        lossy.into_iter().chain(self.source.plan.notes.iter().cloned()).chain(documents).collect()
     }
 
     fn splits(&self) -> Result<Splits<'_>> {

@@ -36,6 +36,11 @@ fn truth(dir: &Path, name: &str) -> (Vec<i64>, Vec<Vec<u32>>) {
     (ids, Array::load(&dir.join(format!("{name}.npy"))).rows())
 }
 
+/// Differences that were rounded to 16 bits are told of: their sums with the centroids look exact.
+fn notes_of(name: &str) -> usize {
+    usize::from(name.contains("16_residual"))
+}
+
 #[test]
 fn every_exact_kind_reads_as_the_library_reconstructs_it() {
     let mut count = 0;
@@ -44,7 +49,7 @@ fn every_exact_kind_reads_as_the_library_reconstructs_it() {
         let outcome = read_plain(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         let (ids, rows) = truth(&made(), name);
         compare(name, &outcome, &ids, &rows);
-        assert!(outcome.notes.is_empty(), "{name}");
+        assert_eq!(outcome.notes.len(), notes_of(name), "{name}: {:?}", outcome.notes);
         assert_eq!((CONNECTOR.probe)(&path), Some(95), "{name}");
         let spec = &outcome.schema.vectors[0];
         assert_eq!(spec.dim.map(|dim| dim as u64), facts["dim"].as_u64(), "{name}");
@@ -60,7 +65,7 @@ fn every_exact_kind_reads_as_the_library_reconstructs_it() {
         };
         assert_eq!(Some(element), facts["element"].as_str(), "{name}");
         let info = &list(&path, &OpenOptions::default()).unwrap()[0];
-        assert_eq!((info.records, info.notes.len()), (Count::Exact(ids.len() as u64), 0), "{name}");
+        assert_eq!((info.records, info.notes.len()), (Count::Exact(ids.len() as u64), notes_of(name)), "{name}");
         assert_eq!(info.schema, outcome.schema, "{name}");
         count += 1;
     }

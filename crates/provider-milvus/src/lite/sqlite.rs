@@ -25,7 +25,12 @@ pub fn is_database(path: &Path) -> bool {
     let mut page = vec![0; FIRST_PAGE_BYTES];
     let found = InputFile::open(path).and_then(|file| file.read_at(0, &mut page)).unwrap_or(0);
     let page = &page[..found];
-    page.starts_with(MAGIC) && page.windows(META_TABLE.len()).any(|window| window == META_TABLE.as_bytes())
+    // The whole name: Chroma has a table that is called `collection_metadata`.
+    let names_table = |window: &[u8]| match window.split_last() {
+        Some((behind, name)) => name == META_TABLE.as_bytes() && !(behind.is_ascii_alphanumeric() || *behind == b'_'),
+        None => false,
+    };
+    page.starts_with(MAGIC) && page.windows(META_TABLE.len() + 1).any(names_table)
 }
 
 /// Checks and opens the file.

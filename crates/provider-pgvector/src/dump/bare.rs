@@ -142,8 +142,9 @@ fn lines_file(input: Input, head: &[u8], named: NamedColumns, form: Form, header
     })?;
     let names: Option<Vec<String>> =
         (0..first.len()).map(|at| String::from_utf8(first.get(at)?.to_vec()).ok()).collect();
+    // In whatever order they are asked for: the line says where each one is.
     let same =
-        |names: &Vec<String>| names.len() == named.0.len() && names.iter().zip(&named.0).all(|(a, (b, _))| a == b);
+        |names: &Vec<String>| names.len() == named.0.len() && named.0.iter().all(|(name, _)| names.contains(name));
     let looks_like_names = |names: &Vec<String>| match named.is_empty() {
         true => matches!(form, Form::Csv(_)) && names.iter().all(|name| looks_like_a_name(name)),
         false => same(names),

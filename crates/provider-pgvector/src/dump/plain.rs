@@ -16,7 +16,7 @@ use tranship_connector::{Error, Result};
 
 use super::input::read_error;
 use crate::bytes::position;
-use crate::sql::catalog::InsertHead;
+use crate::sql::catalog::{CopyHead, InsertHead};
 use crate::sql::token::split_comments;
 use crate::sql::{Catalog, Lexer, Stop, TableName};
 
@@ -28,8 +28,13 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// Runs of data: more means that single INSERT statements of several tables take turns.
 const MAX_RUNS: usize = 1_000_000;
 
+/// Statements that may stand between INSERT statements of one run: VALUES never stand in them.
+const HARMLESS: [&str; 6] = ["set", "begin", "commit", "start", "lock", ";"];
+
+const CHANGED: &str = "UPDATE, DELETE, MERGE or TRUNCATE behind its rows change them, which only PostgreSQL can do";
+
 /// What pg_dump and pg_dumpall say first; with ` complete` behind it, it is what they say last.
-const BEGUN: [&str; 2] = ["-- PostgreSQL database dump", "-- PostgreSQL database cluster dump"];
+pub const BEGUN: [&str; 2] = ["-- PostgreSQL database dump", "-- PostgreSQL database cluster dump"];
 
 /// Rows of one table that stand together.
 #[derive(Debug, Clone)]
@@ -72,6 +77,7 @@ pub struct Scan {
 /// Walks over `input`, called `label`, up to `limit` bytes.
 pub fn scan(input: Box<dyn Read + Send>, label: &str, limit: Option<u64>) -> Result<Scan> {
     let mut walk = Walk::new(input, label, limit);
+    walk.pass_byte_order_mark()?;
     while walk.statement()? {}
     Ok(walk.scan)
 }
@@ -102,6 +108,10 @@ struct Walk<'l> {
     database: u32,
     /// A dump of pg_dump or pg_dumpall has begun and has not said that it is complete.
     open_dumps: [bool; 2],
+    /// One of them began once more before it had.
+    begun_twice: bool,
+    /// Something stands behind the last run that its rows cannot go on behind.
+    sealed: bool,
     /// What the last INSERT statement says before its values, and what that means.
     insert_head: (String, Option<InsertHead>),
 }
@@ -118,8 +128,18 @@ impl<'l> Walk<'l> {
             scan: Scan::default(),
             database: 0,
             open_dumps: [false; 2],
+            begun_twice: false,
+            sealed: false,
             insert_head: (String::new(), None),
         }
+    }
+
+    fn pass_byte_order_mark(&mut self) -> Result<()> {
+        let bytes = self.input.fill_buf().map_err(|error| read_error(self.label, 0, error))?;
+        if bytes.starts_with(b"\xef\xbb\xbf") {
+            self.consume(3);
+        }
+        Ok(())
     }
 
     /// Takes in one statement, and the data that follows it; false at the end.
@@ -163,27 +183,17 @@ impl<'l> Walk<'l> {
         self.take_comments(comments);
         let begins = |word: &str| statement.get(..word.len()).is_some_and(|own| own.eq_ignore_ascii_case(word));
         if let Some(command) = statement.strip_prefix('\\') {
-            self.take_command(command);
+            self.take_command(command)?;
         } else if begins("insert") {
             self.take_insert(statement, start, tuples)?;
         } else if begins("copy") {
-            if let Some(head) = self.scan.catalog.copy_head(statement) {
-                let unreadable = head.unusual.then_some("its COPY data is not in the text format that pg_dump writes");
-                let (table, columns) = (head.table, head.columns);
-                let run = Run {
-                    table,
-                    database: self.database,
-                    columns,
-                    inserts: false,
-                    unreadable,
-                    start: 0,
-                    end: 0,
-                    rows: 0,
-                    cuts: Vec::new(),
-                };
-                self.copy_data(run)?;
-            }
+            self.take_copy(statement, true)?;
         } else {
+            self.sealed |= !HARMLESS.iter().any(|word| begins(word));
+            if let Some(table) = self.scan.catalog.changed_table(statement) {
+                let runs = self.scan.runs.iter_mut().filter(|run| run.table == table && run.database == self.database);
+                runs.for_each(|run| run.unreadable = Some(CHANGED));
+            }
             self.scan.catalog.statement(statement);
             self.insert_head.0.clear();
             self.lexer.set_plain_escapes(self.scan.catalog.plain_escapes);
@@ -195,7 +205,10 @@ impl<'l> Walk<'l> {
         for line in comments.lines().map(str::trim_end) {
             for (open, begun) in self.open_dumps.iter_mut().zip(BEGUN) {
                 match line.strip_prefix(begun) {
-                    Some("") => *open = true,
+                    Some("") => {
+                        self.begun_twice |= *open;
+                        *open = true;
+                    }
                     Some(" complete") => *open = false,
                     _ => {}
                 }
@@ -209,16 +222,46 @@ impl<'l> Walk<'l> {
         }
     }
 
-    fn take_command(&mut self, command: &str) {
+    /// `whole_line`: the statement's line goes on behind it, and is no data.
+    fn take_copy(&mut self, statement: &str, whole_line: bool) -> Result<()> {
+        let Some(head) = self.scan.catalog.copy_head(statement) else { return Ok(()) };
+        let unreadable = match head {
+            CopyHead { elsewhere: true, .. } => Some("its rows are in another file, which its COPY statement names"),
+            CopyHead { unusual: true, .. } => Some("its COPY data is not in the text format that pg_dump writes"),
+            _ => None,
+        };
+        let run = Run {
+            table: head.table,
+            database: self.database,
+            columns: head.columns,
+            inserts: false,
+            unreadable,
+            start: self.offset,
+            end: self.offset,
+            rows: 0,
+            cuts: Vec::new(),
+        };
+        if head.elsewhere {
+            return self.push(run);
+        }
+        if whole_line {
+            self.rest_of_line()?;
+        }
+        self.copy_data(run)
+    }
+
+    fn take_command(&mut self, command: &str) -> Result<()> {
         let mut words = command.split_whitespace();
         match words.next() {
             Some("connect" | "c") => self.database += 1,
             Some("encoding") => {
                 self.scan.catalog.encoding = words.next().map(|name| name.trim_matches('\'').to_owned())
             }
+            Some("copy") => return self.take_copy(command, false),
             // \restrict, \unrestrict, \echo and the like say nothing about data.
             _ => {}
         }
+        Ok(())
     }
 
     fn take_insert(&mut self, statement: &str, start: u64, tuples: u64) -> Result<()> {
@@ -232,8 +275,11 @@ impl<'l> Walk<'l> {
         let unreadable = head.from_query.then_some("it is filled by INSERT .. SELECT, which only PostgreSQL can run");
         let end = self.offset;
         if let Some(run) = self.scan.runs.last_mut() {
-            let same =
-                run.inserts && run.table == head.table && run.columns == head.columns && run.database == self.database;
+            let same = !self.sealed
+                && run.inserts
+                && run.table == head.table
+                && run.columns == head.columns
+                && run.database == self.database;
             if same && run.unreadable == unreadable {
                 let last_cut = run.cuts.last().map_or(run.start, |(offset, _)| *offset);
                 if start - last_cut >= CUT_BYTES {
@@ -267,12 +313,12 @@ impl<'l> Walk<'l> {
             .hint("dump the one table, with `pg_dump -t`"));
         }
         self.scan.runs.push(run);
+        self.sealed = false;
         Ok(())
     }
 
     /// Passes over the rows behind a COPY statement and counts them.
     fn copy_data(&mut self, mut run: Run) -> Result<()> {
-        self.rest_of_line()?;
         run.start = self.offset;
         let mut end = DataEnd::LineStart;
         loop {
@@ -320,7 +366,7 @@ impl<'l> Walk<'l> {
         if !self.lexer.is_between_statements() {
             return Err(self.truncated("the last statement has no end").with("begins at", start));
         }
-        if self.open_dumps.contains(&true) {
+        if self.begun_twice || self.open_dumps.contains(&true) {
             return Err(self.truncated("the last line of pg_dump, `-- PostgreSQL database dump complete`, is missing"));
         }
         self.scan.complete = true;

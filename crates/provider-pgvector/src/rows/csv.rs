@@ -40,6 +40,10 @@ pub fn record_end(bytes: &[u8], quote: u8) -> Option<usize> {
     None
 }
 
+/// COPY closes the quotes of a field at its end only.
+const MISQUOTED: &str =
+    "text behind the closing quote of a field; quotes inside must be doubled, not escaped in another way";
+
 /// Takes a record apart.
 pub fn fields(record: &[u8], style: &CsvStyle, row: &mut Row) -> Result<(), String> {
     let mut rest = record;
@@ -47,7 +51,7 @@ pub fn fields(record: &[u8], style: &CsvStyle, row: &mut Row) -> Result<(), Stri
         let (from, buffer) = row.open();
         let (mut quoted, mut inside, mut used) = (false, false, 0);
         let mut bytes = rest.iter().copied().peekable();
-        let mut delimited = false;
+        let (mut delimited, mut closed) = (false, false);
         while let Some(byte) = bytes.next() {
             used += 1;
             if byte == style.quote {
@@ -56,12 +60,15 @@ pub fn fields(record: &[u8], style: &CsvStyle, row: &mut Row) -> Result<(), Stri
                     used += 1;
                     buffer.push(byte);
                 } else {
+                    closed |= inside;
                     inside = !inside;
                     quoted = true;
                 }
             } else if byte == style.delimiter && !inside {
                 delimited = true;
                 break;
+            } else if closed {
+                return Err(MISQUOTED.to_owned());
             } else {
                 buffer.push(byte);
             }
@@ -99,6 +106,8 @@ mod tests {
         assert_eq!(parse(br#""",,\N"#).unwrap(), [some(""), None, some("\\N")]);
         assert_eq!(parse(b"\"a\nb\",[1]").unwrap(), [some("a\nb"), some("[1]")]);
         assert!(parse(b"\"a").is_err());
+        assert!(parse(br#""say \"hi\" now",1"#).is_err());
+        assert_eq!(parse(br#""C:\dir\",1"#).unwrap(), [some("C:\\dir\\"), some("1")]);
         assert_eq!(record_end(b"\"a\nb\"\nc\n", b'"'), Some(6));
         assert_eq!(record_end(b"\"a\n", b'"'), None);
     }

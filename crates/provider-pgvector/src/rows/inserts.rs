@@ -84,6 +84,10 @@ impl Parse for InsertRows {
                 Some(end) => Step::Skip(end + 1),
                 None => Step::More,
             },
+            [b'/', b'*', ..] => match block_comment_end(bytes) {
+                Some(end) => Step::Skip(end),
+                None => Step::More,
+            },
             // The end of the statement, with ON CONFLICT or RETURNING before it.
             _ => match self.lexer().run(bytes, Stop::Statement) {
                 Some(len) => {
@@ -286,6 +290,22 @@ fn after_closing(text: &str) -> Option<&str> {
     text.get(end + 1..)
 }
 
+/// The offset behind the block comment that `bytes` begin with; comments nest.
+fn block_comment_end(bytes: &[u8]) -> Option<usize> {
+    let (mut depth, mut at) = (0usize, 0);
+    loop {
+        let pair = bytes.get(at..at + 2)?;
+        (depth, at) = match pair {
+            b"/*" => (depth + 1, at + 2),
+            b"*/" => (depth.saturating_sub(1), at + 2),
+            _ => (depth, at + 1),
+        };
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+}
+
 /// What a backslash in an escape string stands for; the bytes used behind it.
 fn escape(text: &[u8], out: &mut Vec<u8>) -> Result<usize, String> {
     let value = |digits: &[u8], radix: u32| {
@@ -379,6 +399,13 @@ mod tests {
         assert!(found[1].as_ref().unwrap_err().contains("now()"));
         assert_eq!(found[2].as_ref().unwrap()[1].as_deref(), Some("\n"));
         assert_eq!(found[3].as_ref().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn comments_between_tuples_hide_none_of_them() {
+        let found = rows("INSERT INTO t VALUES /* a */ (1), /* ( /* ; */ ' */ (2) -- )\n, (3);");
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[2].as_ref().unwrap()[0].as_deref(), Some("3"));
     }
 
     #[test]

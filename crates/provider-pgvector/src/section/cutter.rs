@@ -42,6 +42,11 @@ impl Cutter {
         self.row_end
     }
 
+    /// True if it cuts between statements, not between rows.
+    pub fn cuts_statements(&self) -> bool {
+        matches!(self.kind, Kind::Statements(_))
+    }
+
     /// Looks at what the buffer has grown by.
     pub fn look(&mut self, buffer: &[u8]) -> Result<(), String> {
         let fresh = buffer.get(self.looked..).unwrap_or_default();

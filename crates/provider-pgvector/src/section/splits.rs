@@ -266,7 +266,14 @@ impl StreamCutting {
 
     fn fill(&mut self) -> Result<()> {
         if self.buffer.len() > self.target.saturating_add(self.max_row_bytes) {
-            return Err(too_long(&self.label, self.offset, self.max_row_bytes));
+            let max = self.max_row_bytes;
+            if !self.cutter.cuts_statements() {
+                return Err(too_long(&self.label, self.offset, max));
+            }
+            return Err(Error::limit(format!("an INSERT statement is longer than {max} bytes"))
+                .with("file", &self.label)
+                .with("byte", self.offset)
+                .hint("decompress the dump first, as with `gunzip`: plain SQL is read in place, however long its statements"));
         }
         let wanted = READ_BYTES.min(self.target.max(SEARCH_BYTES));
         let at = self.offset + self.buffer.len() as u64;

@@ -6,7 +6,7 @@
 //! Errors: none; encodings are judged by the reader, so that a dump can be listed whatever its encoding.
 //! Source: PostgreSQL 18 `src/bin/pg_dump/pg_dump.c` (dumpTableSchema, dumpIndex, dumpConstraint).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::cursor::Cursor;
@@ -65,7 +65,7 @@ pub struct Index {
     pub statement: String,
 }
 
-/// `COPY table (columns) FROM stdin`.
+/// `COPY table (columns) FROM stdin`, or from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyHead {
     /// The table.
@@ -74,6 +74,8 @@ pub struct CopyHead {
     pub columns: Option<Vec<String>>,
     /// Anything but the text format with its defaults, which is what pg_dump writes.
     pub unusual: bool,
+    /// The rows are in another file, which the statement names.
+    pub elsewhere: bool,
 }
 
 /// `INSERT INTO table (columns) VALUES`.
@@ -92,6 +94,8 @@ pub struct InsertHead {
 pub struct Catalog {
     /// Tables by name.
     pub tables: BTreeMap<TableName, Table>,
+    /// Tables that were created twice and not alike, as in several databases.
+    pub conflicting: BTreeSet<TableName>,
     /// `client_encoding`, if it was set.
     pub encoding: Option<String>,
     /// `standard_conforming_strings = off`.
@@ -145,7 +149,7 @@ impl Catalog {
         }
     }
 
-    /// The head of a COPY statement that takes its rows from the dump.
+    /// The head of a COPY statement that fills a table.
     pub fn copy_head(&self, text: &str) -> Option<CopyHead> {
         let found = tokens(text);
         let mut cursor = Cursor::new(&found);
@@ -154,14 +158,15 @@ impl Catalog {
         }
         let table = self.table_name(&mut cursor)?;
         let columns = cursor.name_list();
-        if !(cursor.take("from") && cursor.take("stdin")) {
+        if !cursor.take("from") {
             return None;
         }
+        let elsewhere = !cursor.take("stdin");
         let rest = cursor.rest();
         let harmless = |token: &Token| {
-            matches!(token, Token::Symbol(';' | '(' | ')')) || is_any(token, &["with", "format", "text"])
+            matches!(token, Token::Symbol(';' | '(' | ')')) || is_any(token, &["with", "format", "text", "freeze"])
         };
-        Some(CopyHead { table, columns, unusual: !rest.iter().all(harmless) })
+        Some(CopyHead { table, columns, unusual: !rest.iter().all(harmless), elsewhere })
     }
 
     /// The head of an INSERT statement.
@@ -176,8 +181,34 @@ impl Catalog {
             cursor.name();
         }
         let columns = cursor.name_list();
-        let from_query = !cursor.rest().iter().any(|token| token.is("values"));
+        // VALUES within parentheses belong to a query.
+        let mut depth = 0usize;
+        let from_query = !cursor.rest().iter().any(|token| {
+            match token {
+                Token::Symbol('(') => depth += 1,
+                Token::Symbol(')') => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && token.is("values")
+        });
         Some(InsertHead { table, columns, from_query })
+    }
+
+    /// The table whose rows a statement changes that are there already.
+    pub fn changed_table(&self, text: &str) -> Option<TableName> {
+        let found = tokens(text);
+        let mut cursor = Cursor::new(&found);
+        let changes = match cursor.word()? {
+            "update" => true,
+            "delete" => cursor.take("from"),
+            "merge" => cursor.take("into"),
+            "truncate" => {
+                cursor.take("table");
+                true
+            }
+            _ => false,
+        };
+        changes.then(|| self.table_name(&mut cursor)).flatten()
     }
 
     /// The table and those that are its partitions or children, at any depth, in order of their names.
@@ -225,10 +256,14 @@ impl Catalog {
     }
 
     fn create_table(&mut self, cursor: &mut Cursor<'_>, text: &str) -> Option<()> {
-        if cursor.take("if") {
+        let unless_there = cursor.take("if");
+        if unless_there {
             cursor.skip(2);
         }
         let name = self.table_name(cursor)?;
+        if unless_there && self.tables.contains_key(&name) {
+            return Some(());
+        }
         let mut table = Table { create: text.trim().to_owned(), ..Table::default() };
         if cursor.take("partition") && cursor.take("of") {
             let parent = self.table_name(cursor)?;
@@ -249,6 +284,9 @@ impl Catalog {
                 table.columns = from.columns.iter().filter(|c| !named(c)).cloned().collect();
                 table.columns.extend(own);
             }
+        }
+        if self.tables.get(&name).is_some_and(|before| before.create != table.create) {
+            self.conflicting.insert(name.clone());
         }
         self.tables.insert(name, table);
         Some(())

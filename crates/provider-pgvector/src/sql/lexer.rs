@@ -2,14 +2,17 @@
 //!
 //! Invariant: the state after some bytes does not depend on the pieces that they came in. Quotes, escape strings,
 //! dollar quotes, quoted identifiers and comments are skipped as PostgreSQL skips them, so that a `;` or a parenthesis in a
-//! text never ends anything. Nothing here can fail: a text that ends early just leaves the state open.
+//! text never ends anything. The `;` within the `BEGIN ATOMIC .. END` of a routine end nothing either. Nothing here can
+//! fail: a text that ends early just leaves the state open.
 //!
-//! Source: PostgreSQL `src/backend/parser/scan.l`.
+//! Source: PostgreSQL `src/backend/parser/scan.l`, `src/fe_utils/psqlscan.l` (the words that open a routine).
 
 use crate::bytes::position;
 
 /// Longest dollar tag and longest word that is looked at, bytes.
 const WORD_BYTES: usize = 64;
+/// Words of `CREATE OR REPLACE FUNCTION`.
+const ROUTINE_WORDS: usize = 4;
 
 /// What to stop after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,10 @@ pub struct Lexer {
     last: u8,
     word: Vec<u8>,
     depth: u32,
+    /// Initials of the statement's first words, as far as they may create a routine.
+    opening: Vec<u8>,
+    /// `BEGIN` and `CASE` of a routine's body that have no `END` yet.
+    blocks: u32,
     /// Something of the statement has been seen.
     begun: bool,
     in_values: bool,
@@ -76,6 +83,8 @@ impl Lexer {
             last: b' ',
             word: Vec::new(),
             depth: 0,
+            opening: Vec::new(),
+            blocks: 0,
             begun: false,
             in_values: false,
             tuples: 0,
@@ -237,7 +246,7 @@ impl Lexer {
                     return true;
                 }
             }
-            b';' if self.depth == 0 => {
+            b';' if self.depth == 0 && self.blocks == 0 => {
                 self.end_statement();
                 return true;
             }
@@ -257,6 +266,7 @@ impl Lexer {
         if word.is_empty() || self.depth > 0 {
             return if word == b"e" { Word::EscapePrefix } else { Word::Other };
         }
+        self.note_word(&word);
         self.in_values = word == b"values" || (self.in_values && word == b"e");
         match word.as_slice() {
             b"values" => Word::Values,
@@ -265,11 +275,33 @@ impl Lexer {
         }
     }
 
+    /// Follows the blocks of `CREATE [OR REPLACE] {FUNCTION | PROCEDURE}`, as psql does.
+    fn note_word(&mut self, word: &[u8]) {
+        if self.opening.len() < ROUTINE_WORDS {
+            let initial = match word {
+                b"create" | b"or" | b"replace" | b"function" | b"procedure" => word.first(),
+                _ => None,
+            };
+            self.opening.push(initial.copied().unwrap_or(b'?'));
+        }
+        if !matches!(self.opening.as_slice(), [b'c', b'f' | b'p', ..] | [b'c', b'o', b'r', b'f' | b'p']) {
+            return;
+        }
+        match word {
+            b"begin" => self.blocks = self.blocks.saturating_add(1),
+            b"case" if self.blocks > 0 => self.blocks = self.blocks.saturating_add(1),
+            b"end" => self.blocks = self.blocks.saturating_sub(1),
+            _ => {}
+        }
+    }
+
     fn end_statement(&mut self) {
         self.state = State::Normal;
         self.last = b' ';
         self.word.clear();
         self.depth = 0;
+        self.opening.clear();
+        self.blocks = 0;
         self.begun = false;
         self.in_values = false;
     }
@@ -312,6 +344,11 @@ mod tests {
             "a $1 ; ",
             "x - 1 ;",
             "(a ; b) ;",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC INSERT INTO t VALUES (1); SELECT CASE 1 WHEN 1 THEN 2 END; END;",
+            "create or replace procedure p() BEGIN ATOMIC a; END;",
+            "BEGIN;",
+            "CREATE TABLE a (b int);",
+            "END;",
         ];
         let text = whole.concat();
         assert_eq!(statements(&text).len(), whole.len(), "{:?}", statements(&text));

@@ -5,5 +5,6 @@ mod damage;
 mod engine;
 mod messages;
 mod reading;
+mod silence;
 mod truth;
 mod variants;

@@ -71,7 +71,8 @@ fn heads_of_copy_and_insert_are_read() {
     assert_eq!((copy.table.to_string().as_str(), copy.unusual), ("app.Docs ,odd", false));
     assert_eq!(copy.columns.unwrap(), ["id", "Emb"]);
     assert!(catalog.copy_head("COPY t FROM stdin WITH (FORMAT csv);").unwrap().unusual);
-    assert_eq!(catalog.copy_head("COPY t FROM '/x';"), None);
+    assert!(catalog.copy_head("COPY t FROM '/x';").unwrap().elsewhere);
+    assert_eq!(catalog.copy_head("COPY t TO stdout;"), None);
     let insert = catalog.insert_head("INSERT INTO public.t VALUES (1, 'VALUES');").unwrap();
     assert_eq!((insert.columns, insert.from_query), (None, false));
     assert!(catalog.insert_head("INSERT INTO t (a) SELECT 1;").unwrap().from_query);
