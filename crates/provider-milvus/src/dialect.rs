@@ -3,7 +3,7 @@
 //! | Milvus field | tranship |
 //! |---|---|
 //! | primary key | id: an integer (Int64) or text (VarChar) |
-//! | the only vector field | the unnamed vector; its name stays under `milvus` of the vendor settings, `vector_field` |
+//! | the only vector field, unless sparse | the unnamed vector; its name stays under `milvus` of the vendor settings, `vector_field` |
 //! | several vector fields | vectors by their names |
 //! | ArrayOfVector | multivector, widened to `f32` |
 //! | other declared fields | metadata keys; null is kept as `null` |
@@ -321,7 +321,9 @@ impl Roles {
         let dynamic = position(|f| f.dynamic);
         let is = |n: &usize, vector: bool| fields.get(*n).is_some_and(|f| f.data_type.is_vector() == vector);
         let all_vectors: Vec<usize> = (0..fields.len()).filter(|n| is(n, true)).collect();
-        let alone = all_vectors.len() == 1;
+        // Sparse vectors go by name everywhere.
+        let is_sparse = |n: &usize| fields.get(*n).is_some_and(|f| f.data_type == DataType::SparseFloatVector);
+        let alone = all_vectors.len() == 1 && !all_vectors.iter().any(is_sparse);
         let name = |n: usize| fields.get(n).filter(|_| !alone).map(|f| f.name.clone()).unwrap_or_default();
         let scalars = (0..fields.len()).filter(|n| is(n, false) && *n != primary && Some(*n) != dynamic).collect();
         Ok(Roles { primary, vectors: all_vectors.into_iter().map(|n| (n, name(n))).collect(), scalars, dynamic })

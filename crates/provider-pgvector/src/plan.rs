@@ -2,7 +2,7 @@
 //!
 //! * id: `--id-column`, else the primary key, else a column `id`, else the row number.
 //! * vectors: `--vector-column`, else all columns of pgvector's types, and bit strings with an index over bits. One vector
-//!   is unnamed, several have the names of their columns.
+//!   is unnamed unless it is sparse, several have the names of their columns.
 //! * document: `--document-column`, else a text column `document`.
 //! * everything else is metadata under the column's name.
 //!
@@ -83,7 +83,10 @@ impl Plan {
         let vectors = chooser.vectors()?;
         let document = chooser.document(id)?;
         let metadata = chooser.metadata()?;
-        let single = vectors.len() == 1;
+        // Sparse vectors go by name everywhere.
+        let is_sparse =
+            |vector: &str| columns.iter().any(|(name, kind)| name == vector && matches!(kind, Type::SparseVec(_)));
+        let single = vectors.len() == 1 && !vectors.iter().any(|vector| is_sparse(vector));
         let role = |column: &str| match column {
             _ if Some(column) == id => Role::Id,
             _ if vectors.contains(&column) => Role::Vector(if single { String::new() } else { column.to_owned() }),

@@ -87,7 +87,8 @@ pub fn in_folder(folder: &Path, with_documents: bool) -> Result<Vec<Place>> {
     places.sort_by(|a, b| a.index.cmp(&b.index));
     if let [only] = places.as_mut_slice()
         && only.name == "index"
-        && let Some(name) = folder.canonicalize().ok().and_then(|folder| stem(&folder))
+        && let Some(name) =
+            folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_string_lossy().into_owned()))
     {
         only.name = name;
     }
