@@ -4,18 +4,18 @@
 //! the record is complete; [`BatchBuilder::finish_row`] checks them and either keeps the record or takes all of it
 //! back, so a reject leaves no trace. A vector nobody wrote is null, never zeros.
 
+mod vectors;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::builder::{Int32BufferBuilder, StringBuilder, UInt8Builder};
+use arrow_array::builder::{StringBuilder, UInt8Builder};
 use arrow_array::types::Int32Type;
-use arrow_array::{
-    Array, ArrayRef, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float16Array, Float32Array, Int8Array,
-    Int32Array, ListArray, RecordBatch, StringArray, StructArray, UInt8Array, UInt16Array, UInt32Array,
-};
-use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_array::{ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray};
+use arrow_schema::SchemaRef;
 
+use self::vectors::VectorColumn;
+pub use self::vectors::all_finite;
 use crate::fault::Fault;
 use crate::layout;
 use crate::schema::{CollectionSchema, IdKind, IdKinds};
@@ -47,35 +47,6 @@ pub struct RowText<'a> {
     pub document: Option<&'a str>,
     /// Metadata as the text of one JSON object, already checked by the reader.
     pub metadata: Option<&'a str>,
-}
-
-/// Buffers of one vector column.
-struct VectorColumn {
-    name: String,
-    kind: VectorKind,
-    dim: usize,
-    values: Values,
-    /// Floats of the open record that are still to be narrowed to the column's element type.
-    wide: Vec<f32>,
-    indices: Vec<u32>,
-    /// Ends of rows: positions in `indices` (sparse) or in vector rows (multi).
-    ends: Vec<i32>,
-    present: Vec<bool>,
-    /// The open record has this vector even if it holds no values.
-    touched: bool,
-    /// Something of another element type, or a part of an element, was pushed for the open record.
-    misfit: bool,
-}
-
-/// The elements of a column, in the type that they are stored in.
-enum Values {
-    F32(Vec<f32>),
-    /// The bits of f16.
-    F16(Vec<u16>),
-    /// The bits of bfloat16.
-    BF16(Vec<u16>),
-    I8(Vec<i8>),
-    U8(Vec<u8>),
 }
 
 #[derive(Default)]
@@ -118,7 +89,7 @@ impl BatchBuilder {
 
     /// Bytes held so far, for cutting batches.
     pub fn bytes(&self) -> usize {
-        let vectors: usize = self.vectors.iter().map(|v| v.values.bytes() + 4 * v.indices.len()).sum();
+        let vectors: usize = self.vectors.iter().map(VectorColumn::bytes).sum();
         let text =
             self.ids.values_slice().len() + self.documents.values_slice().len() + self.metadata.values_slice().len();
         vectors + text + 16 * self.rows
@@ -126,7 +97,7 @@ impl BatchBuilder {
 
     /// Position of the vector called `name` among the stored vectors.
     pub fn vector_index(&self, name: &str) -> Option<usize> {
-        self.vectors.iter().position(|v| v.name == name)
+        self.vectors.iter().position(|v| v.name() == name)
     }
 
     /// The value buffer of a dense vector: append `dim` floats for the open record, or none. For a column of a
@@ -143,36 +114,22 @@ impl BatchBuilder {
     /// Appends elements of a dense vector or multivector, or all bits of a bit vector (most significant bit first),
     /// for the open record as they lie in a file: little-endian, in the column's element type, without any padding.
     pub fn push_bytes(&mut self, column: usize, bytes: &[u8]) {
-        let target = &mut self.vectors[column];
-        target.misfit |= !target.values.extend_from_bytes(bytes);
-        target.touched |= target.kind == VectorKind::Multi;
+        self.vectors[column].push_bytes(bytes);
     }
 
     /// Appends the sparse vector of the open record; indices need not be checked by the caller.
     pub fn push_sparse(&mut self, column: usize, indices: &[u32], values: &[f32]) -> Result<(), Fault> {
-        let target = &mut self.vectors[column];
-        let bad = |reason: &str| Fault::BadSparse { vector: target.name.clone(), reason: reason.to_owned() };
-        if indices.len() != values.len() {
-            return Err(bad("indices and values differ in number"));
-        }
-        if indices.windows(2).any(|pair| pair[0] >= pair[1]) {
-            return Err(bad("indices are not strictly ascending"));
-        }
-        target.indices.extend_from_slice(indices);
-        target.floats().extend_from_slice(values);
-        target.touched = true;
-        Ok(())
+        self.vectors[column].push_sparse(indices, values)
     }
 
     /// Appends the multivector of the open record: rows of `dim` floats one after another, possibly none.
     pub fn push_multi(&mut self, column: usize, rows: &[f32]) {
-        self.vectors[column].floats().extend_from_slice(rows);
-        self.vectors[column].touched = true;
+        self.vectors[column].push_rows(rows);
     }
 
     /// Completes the open record, or takes it back and says why.
     pub fn finish_row(&mut self, row: RowText<'_>) -> Result<(), Fault> {
-        self.vectors.iter_mut().filter(|v| !v.wide.is_empty()).for_each(VectorColumn::narrow);
+        self.vectors.iter_mut().for_each(VectorColumn::narrow);
         if let Some(fault) = self.vectors.iter().find_map(|v| v.fault(self.rows)) {
             self.rollback();
             return Err(fault);
@@ -219,269 +176,6 @@ impl BatchBuilder {
     }
 }
 
-/// True if no value is NaN or infinite. Looks at all of them, which is faster than stopping at the first.
-pub fn all_finite(values: &[f32]) -> bool {
-    values.iter().fold(true, |finite, value| finite & value.is_finite())
-}
-
-impl Values {
-    fn new(element: Element) -> Self {
-        match element {
-            Element::F32 => Values::F32(Vec::new()),
-            Element::F16 => Values::F16(Vec::new()),
-            Element::BF16 => Values::BF16(Vec::new()),
-            Element::I8 => Values::I8(Vec::new()),
-            Element::U8 => Values::U8(Vec::new()),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Values::F32(values) => values.len(),
-            Values::F16(values) | Values::BF16(values) => values.len(),
-            Values::I8(values) => values.len(),
-            Values::U8(values) => values.len(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Values::F32(values) => 4 * values.len(),
-            Values::F16(values) | Values::BF16(values) => 2 * values.len(),
-            Values::I8(_) | Values::U8(_) => self.len(),
-        }
-    }
-
-    /// False if `bytes` end within an element.
-    fn extend_from_bytes(&mut self, bytes: &[u8]) -> bool {
-        match self {
-            Values::F32(values) => {
-                let (words, rest) = bytes.as_chunks::<4>();
-                values.extend(words.iter().map(|word| f32::from_le_bytes(*word)));
-                rest.is_empty()
-            }
-            Values::F16(values) | Values::BF16(values) => {
-                let (words, rest) = bytes.as_chunks::<2>();
-                values.extend(words.iter().map(|word| u16::from_le_bytes(*word)));
-                rest.is_empty()
-            }
-            Values::I8(values) => {
-                values.extend(bytes.iter().map(|byte| *byte as i8));
-                true
-            }
-            Values::U8(values) => {
-                values.extend_from_slice(bytes);
-                true
-            }
-        }
-    }
-
-    /// False if the element type cannot hold exactly this float.
-    fn push_exact(&mut self, value: f32) -> bool {
-        let same = |wide: f32| wide.to_bits() == value.to_bits() || (wide.is_nan() && value.is_nan());
-        match self {
-            Values::F32(values) => {
-                values.push(value);
-                true
-            }
-            Values::F16(values) => {
-                let narrow = half::f16::from_f32(value);
-                values.push(narrow.to_bits());
-                same(narrow.to_f32())
-            }
-            Values::BF16(values) => {
-                let narrow = half::bf16::from_f32(value);
-                values.push(narrow.to_bits());
-                same(narrow.to_f32())
-            }
-            Values::I8(values) => {
-                values.push(value as i8);
-                same(f32::from(value as i8))
-            }
-            Values::U8(values) => {
-                values.push(value as u8);
-                same(f32::from(value as u8))
-            }
-        }
-    }
-
-    fn resize(&mut self, len: usize) {
-        match self {
-            Values::F32(values) => values.resize(len, 0.0),
-            Values::F16(values) | Values::BF16(values) => values.resize(len, 0),
-            Values::I8(values) => values.resize(len, 0),
-            Values::U8(values) => values.resize(len, 0),
-        }
-    }
-
-    /// True if no value from `start` on is NaN or infinite.
-    fn finite_from(&self, start: usize) -> bool {
-        // An exponent of ones is what NaN and the infinities have in common.
-        let finite = |values: &[u16], exponent: u16| {
-            values[start.min(values.len())..].iter().fold(true, |all, bits| all & (bits & exponent != exponent))
-        };
-        match self {
-            Values::F32(values) => all_finite(&values[start.min(values.len())..]),
-            Values::F16(values) => finite(values, 0x7c00),
-            Values::BF16(values) => finite(values, 0x7f80),
-            Values::I8(_) | Values::U8(_) => true,
-        }
-    }
-
-    fn take(&mut self) -> ArrayRef {
-        match self {
-            Values::F32(values) => Arc::new(Float32Array::from(std::mem::take(values))),
-            Values::F16(values) => {
-                let floats: ScalarBuffer<half::f16> =
-                    ScalarBuffer::from(arrow_buffer::Buffer::from_vec(std::mem::take(values)));
-                Arc::new(Float16Array::new(floats, None))
-            }
-            Values::BF16(values) => Arc::new(UInt16Array::from(std::mem::take(values))),
-            Values::I8(values) => Arc::new(Int8Array::from(std::mem::take(values))),
-            Values::U8(values) => Arc::new(UInt8Array::from(std::mem::take(values))),
-        }
-    }
-}
-
-impl VectorColumn {
-    fn new(spec: &VectorSpec) -> Self {
-        VectorColumn {
-            name: spec.name.clone(),
-            kind: spec.kind,
-            dim: spec.dim.unwrap_or(0),
-            values: Values::new(if spec.kind == VectorKind::Bits { Element::U8 } else { spec.element }),
-            wide: Vec::new(),
-            indices: Vec::new(),
-            ends: Vec::new(),
-            present: Vec::new(),
-            touched: false,
-            misfit: false,
-        }
-    }
-
-    fn floats(&mut self) -> &mut Vec<f32> {
-        match &mut self.values {
-            Values::F32(values) => values,
-            _ => &mut self.wide,
-        }
-    }
-
-    /// Brings floats that were given for a column of narrower elements into these.
-    fn narrow(&mut self) {
-        let wide = std::mem::take(&mut self.wide);
-        self.misfit |= self.kind == VectorKind::Bits && !wide.is_empty();
-        self.misfit |= !wide.iter().all(|value| self.values.push_exact(*value));
-    }
-
-    /// Stored values of one row of a dense, multi or bit vector.
-    fn width(&self) -> usize {
-        if self.kind == VectorKind::Bits { self.dim.div_ceil(8) } else { self.dim }
-    }
-
-    /// Values that belong to whole records.
-    fn kept_values(&self, rows: usize) -> usize {
-        match self.kind {
-            VectorKind::Dense | VectorKind::Bits => rows * self.width(),
-            VectorKind::Sparse => self.last_end(),
-            VectorKind::Multi => self.last_end() * self.dim,
-        }
-    }
-
-    fn last_end(&self) -> usize {
-        self.ends.last().map_or(0, |end| *end as usize)
-    }
-
-    fn fault(&self, rows: usize) -> Option<Fault> {
-        let kept = self.kept_values(rows);
-        let fresh = self.values.len().saturating_sub(kept);
-        let whole = match self.kind {
-            VectorKind::Dense | VectorKind::Bits => fresh == 0 || fresh == self.width(),
-            VectorKind::Multi => self.dim > 0 && fresh.is_multiple_of(self.dim),
-            VectorKind::Sparse => true,
-        };
-        if self.misfit {
-            return Some(Fault::WrongElement { vector: self.name.clone() });
-        }
-        if !whole {
-            let found = if self.kind == VectorKind::Bits { 8 * fresh } else { fresh };
-            return Some(Fault::WrongDim { vector: self.name.clone(), expected: self.dim, found });
-        }
-        (!self.values.finite_from(kept)).then(|| Fault::NonFinite { vector: self.name.clone() })
-    }
-
-    fn close_row(&mut self, rows: usize) {
-        let fresh = self.values.len() - self.kept_values(rows);
-        let present = fresh > 0 || self.touched;
-        if self.kind == VectorKind::Bits && fresh > 0 {
-            self.clear_bits_beyond_dim();
-        }
-        match self.kind {
-            VectorKind::Dense | VectorKind::Bits => self.values.resize((rows + 1) * self.width()),
-            VectorKind::Sparse => self.ends.push(self.indices.len() as i32),
-            VectorKind::Multi => self.ends.push((self.values.len() / self.dim.max(1)) as i32),
-        }
-        self.present.push(present);
-        self.touched = false;
-    }
-
-    /// What a source leaves in the last byte's unused bits is no part of the vector.
-    fn clear_bits_beyond_dim(&mut self) {
-        let unused = 8 * self.width() - self.dim;
-        if let Values::U8(bytes) = &mut self.values
-            && let Some(last) = bytes.last_mut()
-        {
-            *last &= u8::MAX << unused;
-        }
-    }
-
-    fn rollback(&mut self, rows: usize) {
-        let kept = self.kept_values(rows);
-        if self.values.len() > kept {
-            self.values.resize(kept);
-        }
-        if self.kind == VectorKind::Sparse {
-            self.indices.truncate(kept);
-        }
-        self.wide.clear();
-        (self.touched, self.misfit) = (false, false);
-    }
-
-    fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, Fault> {
-        let present = std::mem::take(&mut self.present);
-        let nulls = present.iter().any(|p| !p).then(|| NullBuffer::from(present));
-        let values = self.values.take();
-        let ends = std::mem::take(&mut self.ends);
-        match (self.kind, data_type) {
-            (VectorKind::Dense, DataType::FixedSizeList(item, size)) => {
-                Ok(Arc::new(FixedSizeListArray::try_new(item.clone(), *size, values, nulls).map_err(layout_fault)?))
-            }
-            (VectorKind::Bits, DataType::FixedSizeBinary(width)) => {
-                let bytes = values.to_data().buffers()[0].clone();
-                Ok(Arc::new(FixedSizeBinaryArray::try_new(*width, bytes, nulls).map_err(layout_fault)?))
-            }
-            (VectorKind::Multi, DataType::List(item)) => {
-                let DataType::FixedSizeList(element, size) = item.data_type() else {
-                    return Err(Fault::Layout { reason: format!("multi column of {data_type}") });
-                };
-                let rows = FixedSizeListArray::try_new(element.clone(), *size, values, None).map_err(layout_fault)?;
-                Ok(Arc::new(
-                    ListArray::try_new(item.clone(), offsets(&ends), Arc::new(rows), nulls).map_err(layout_fault)?,
-                ))
-            }
-            (VectorKind::Sparse, DataType::Struct(fields)) => {
-                let indices = UInt32Array::from(std::mem::take(&mut self.indices));
-                let list = |item: ArrayRef| {
-                    ListArray::try_new(layout::item_field(item.data_type().clone()), offsets(&ends), item, None)
-                        .map_err(layout_fault)
-                };
-                let children: Vec<ArrayRef> = vec![Arc::new(list(Arc::new(indices))?), Arc::new(list(values)?)];
-                Ok(Arc::new(StructArray::try_new(fields.clone(), children, nulls).map_err(layout_fault)?))
-            }
-            _ => Err(Fault::Layout { reason: format!("{} column of {data_type}", self.name) }),
-        }
-    }
-}
-
 impl NamespaceColumn {
     fn push(&mut self, namespace: Option<&str>) {
         let key = namespace.map(|name| {
@@ -499,13 +193,6 @@ impl NamespaceColumn {
         let values = Arc::new(StringArray::from(column.values));
         Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values).map_err(layout_fault)?))
     }
-}
-
-fn offsets(ends: &[i32]) -> OffsetBuffer<i32> {
-    let mut builder = Int32BufferBuilder::new(ends.len() + 1);
-    builder.append(0);
-    builder.append_slice(ends);
-    OffsetBuffer::new(ScalarBuffer::from(builder.finish()))
 }
 
 fn layout_fault(error: arrow_schema::ArrowError) -> Fault {

@@ -33,7 +33,7 @@ pub fn next_step(registry: &Registry, path: &Path) -> String {
 fn named(registry: &Registry, path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let ends = |extension: &&str| name.ends_with(&format!(".{extension}"));
-    if let Some(likely) = registry.connectors.iter().find(|connector| connector.extensions.iter().any(|e| ends(e))) {
+    if let Some(likely) = registry.connectors.iter().find(|connector| connector.extensions.iter().any(&ends)) {
         return format!("to be told what is wrong with it, give {}:{}", likely.name, path.display());
     }
     let names: Vec<&str> = registry.connectors.iter().map(|connector| connector.name).collect();
