@@ -313,7 +313,7 @@ mod tests {
         append_float(f64::NEG_INFINITY, object.key("inf"));
         append_integer(-7, object.key("i"));
         append_bytes(b"\xff\0", object.key("b"));
-        append_array_of([true, false], object.key("a\"b"), |v, out| append_bool(v, out));
+        append_array_of([true, false], object.key("a\"b"), append_bool);
         let text = r#"{"f":1.0,"inf":{"$float":"-inf"},"i":-7,"b":{"$bytes":"/wA="},"a\"b":[true,false]}"#;
         assert_eq!(object.close(), Ok(Some(text)));
         assert_eq!(check_object(text, &mut Vec::new()), Ok(true));
