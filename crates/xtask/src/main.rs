@@ -28,7 +28,7 @@ chores:
   bench [NAME] [--rows N] [--write]
                          run the benchmarks beside their peers; --write renews docs/benchmarks.md
   soak [--seconds N] [--keep] [TARGET..]
-                         fuzz the readers, N seconds each (60); --keep adds what was found to tests/fuzz/corpus
+                         fuzz the readers, N processor-seconds each (60); --keep adds what was found to tests/fuzz/corpus
 ";
 
 /// What a chore ends with: a reason to show, with the next step in it.

@@ -1,12 +1,13 @@
 //! Fuzzes the readers: builds `tests/fuzz` with a nightly toolchain and runs its targets one after the other.
 //!
-//! Invariant: a finding, be it a panic, an allocation beyond [`MEMORY_MB`] or an input that takes longer than
+//! Seconds are those of the processor, so that a run beside other work means as much as one on an idle machine. Invariant: a finding, be it a panic, an allocation beyond [`MEMORY_MB`] or an input that takes longer than
 //! [`SECONDS_PER_INPUT`], ends the chore with a failure; the input is kept under `target/fuzz`. Inputs that reach new
 //! code are kept there as well; `--keep` merges the smallest set of them into `tests/fuzz/corpus`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::{Outcome, shell};
 
@@ -96,24 +97,50 @@ fn fuzz(binary: &Path, target: &str, corpus: &Path, options: &Options) -> Outcom
     for dir in [&found, &scratch] {
         fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     }
-    let ran = |command: &mut Command| {
-        let target = command.env("TRANSHIP_FUZZ_TARGET", target).env("TMPDIR", &scratch).current_dir(&scratch);
-        shell::run(target.arg(format!("-rss_limit_mb={}", 4 * MEMORY_MB)).arg(format!("-malloc_limit_mb={MEMORY_MB}")))
-    };
     println!("{target}: {} seconds", options.seconds);
-    let outcome = ran(Command::new(binary)
-        .arg(&found)
-        .arg(corpus)
-        .arg(format!("-max_total_time={}", options.seconds))
-        .arg(format!("-timeout={SECONDS_PER_INPUT}"))
-        .arg(format!("-artifact_prefix={}/{target}-", results().display()))
-        .args(["-print_final_stats=1", "-detect_leaks=0", "-verbosity=0"]));
+    let mut fuzzer = limited(binary, target, &scratch);
+    fuzzer.arg(&found).arg(corpus).args(["-print_final_stats=1", "-verbosity=0"]);
+    fuzzer.arg(format!("-timeout={SECONDS_PER_INPUT}"));
+    fuzzer.arg(format!("-artifact_prefix={}/{target}-", results().display()));
+    let outcome = run_for(f64::from(options.seconds), &mut fuzzer);
     let kept = match (&outcome, options.keep) {
-        (Ok(()), true) => ran(Command::new(binary).arg("-merge=1").args([corpus, &found]).arg("-detect_leaks=0")),
+        (Ok(()), true) => shell::run(limited(binary, target, &scratch).arg("-merge=1").arg(corpus).arg(&found)),
         _ => Ok(()),
     };
     let removed = fs::remove_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()));
     outcome.and(kept).and(removed)
+}
+
+/// The fuzzer on one target, under its limits.
+fn limited(binary: &Path, target: &str, scratch: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.env("TRANSHIP_FUZZ_TARGET", target).env("TMPDIR", scratch).current_dir(scratch).arg("-detect_leaks=0");
+    command.arg(format!("-rss_limit_mb={}", 4 * MEMORY_MB)).arg(format!("-malloc_limit_mb={MEMORY_MB}"));
+    command
+}
+
+/// Runs until so many seconds of the processor are used, then asks for a graceful end; an earlier end is a finding.
+fn run_for(seconds: f64, command: &mut Command) -> Outcome {
+    let failed = |error| format!("the fuzzer cannot be watched: {error}");
+    let mut child = command.spawn().map_err(failed)?;
+    let mut asked = false;
+    loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            return if asked && status.success() { Ok(()) } else { Err(format!("the fuzzer ended with {status}")) };
+        }
+        if !asked && processor_seconds(child.id()).is_some_and(|used| used >= seconds) {
+            asked = true;
+            shell::run(Command::new("kill").args(["-USR1", &child.id().to_string()]))?;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Fields 14 and 15 of `/proc/PID/stat`: ticks in user and system mode, 100 a second on Linux.
+fn processor_seconds(process: u32) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let ticks = text.rsplit_once(')')?.1.split_whitespace().skip(11).take(2);
+    Some(ticks.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0)
 }
 
 /// Where the inputs become files: in memory, where the system offers that.
