@@ -7,6 +7,7 @@ use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_connector::{CreateOptions, OpenOptions, PrepareContext, Result, Source};
 use tranship_pipeline::{EngineOptions, RunOptions, RunReport, Silent, run};
 use tranship_toolkit::open;
+use tranship_toolkit::survey::survey;
 use tranship_verify::{Form, Side, fingerprint};
 
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -19,10 +20,16 @@ pub fn engine(threads: usize, memory_bytes: u64) -> EngineOptions<'static> {
 /// Writes `source` to the target that `locator` names.
 pub fn write(source: &dyn Source, locator: &str, engine: EngineOptions<'_>, max_rejects: u64) -> Result<RunReport> {
     let scratch = tempfile::tempdir().expect("a directory for temporary files");
-    let (_, sink) = open::sink(locator, &CreateOptions::default())?;
     let identity = source.identity()?;
     let prepared = source.prepare(&context(scratch.path()))?;
-    let negotiated = sink.negotiate(prepared.schema())?;
+    let negotiate = |allow_loss: Vec<String>| {
+        let (_, sink) = open::sink(locator, &CreateOptions { allow_loss, ..CreateOptions::default() })?;
+        let found = survey(&*prepared, &*sink, true, engine)?;
+        let negotiated = sink.negotiate(prepared.schema(), &found)?;
+        Ok::<_, tranship_connector::Error>((sink, negotiated))
+    };
+    // Whatever the target cannot hold is accepted: the tests hold what comes out against the projection.
+    let (sink, negotiated) = negotiate(negotiate(Vec::new())?.1.losses.into_iter().map(|loss| loss.code).collect())?;
     let options = RunOptions {
         engine,
         max_rejects,

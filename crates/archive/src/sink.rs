@@ -9,7 +9,8 @@ use tranship_collection::CollectionSchema;
 use tranship_connector::job::Job;
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{
-    CreateOptions, Error, Locator, Negotiated, Result, ShardFile, ShardOutput, ShardWriter, Sink, Totals,
+    CreateOptions, Error, Locator, Mapping, Negotiated, Result, ShardFile, ShardOutput, ShardWriter, Sink, Survey,
+    Totals,
 };
 use tranship_format_parquet::encode::{EncodeOptions, GROUP_BYTES, PartEncoder};
 use tranship_storage::DurableFile;
@@ -46,7 +47,7 @@ impl ArchiveSink {
 }
 
 impl Sink for ArchiveSink {
-    fn negotiate(&self, _schema: &CollectionSchema) -> Result<Negotiated> {
+    fn negotiate(&self, _schema: &CollectionSchema, _survey: &Survey) -> Result<Negotiated> {
         Ok(Negotiated { losses: Vec::new(), mapping: None })
     }
 
@@ -63,7 +64,12 @@ impl Sink for ArchiveSink {
         3 * GROUP_BYTES as u64 + BATCH_BYTES as u64
     }
 
-    fn open_shard<'a>(&'a self, ordinal: u64, schema: &'a CollectionSchema) -> Result<Box<dyn ShardWriter + 'a>> {
+    fn open_shard<'a>(
+        &'a self,
+        ordinal: u64,
+        schema: &'a CollectionSchema,
+        _mapping: Option<&'a Mapping>,
+    ) -> Result<Box<dyn ShardWriter + 'a>> {
         let path = format!("data/part-{ordinal:05}.parquet");
         let file = self.job.create(&path)?;
         Ok(Box::new(PartWriter { path, encoder: PartEncoder::new(file, schema, self.encoding)? }))

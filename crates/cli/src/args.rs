@@ -126,6 +126,9 @@ pub struct TargetArgs {
     /// Payload key for documents, where the target has no document field [default: document]
     #[arg(long, value_name = "KEY")]
     pub document_key: Option<String>,
+    /// Option of the target's connector; `tranship connectors` lists them
+    #[arg(long = "target-option", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub target_options: Vec<(String, String)>,
     /// Write Parquet for readers without BYTE_STREAM_SPLIT
     #[arg(long, value_enum)]
     pub compat: Option<Compat>,
@@ -193,6 +196,9 @@ pub struct Plan {
     pub from: SourceArgs,
     #[command(flatten)]
     pub to: TargetArgs,
+    /// Accept a loss by its code
+    #[arg(long, value_name = "CODE", help_heading = "What may be lost")]
+    pub allow_loss: Vec<String>,
 }
 
 #[derive(Debug, Args)]

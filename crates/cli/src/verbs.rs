@@ -102,6 +102,8 @@ fn create_options(args: &TargetArgs) -> CreateOptions {
         collection: args.rename.clone(),
         document_key: args.document_key.clone(),
         plain_encoding: args.compat.is_some(),
+        allow_loss: Vec::new(),
+        options: args.target_options.iter().cloned().collect(),
     }
 }
 
@@ -161,7 +163,7 @@ fn run_plan(args: args::Plan, settings: &Settings<'_>, json: bool) -> Result<boo
         source: args.source,
         target: args.target,
         open: open_options(&args.from),
-        create: create_options(&args.to),
+        create: CreateOptions { allow_loss: args.allow_loss, ..create_options(&args.to) },
     };
     let report = plan(&options, settings)?;
     if json {

@@ -137,7 +137,7 @@ fn append_object(text: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
 }
 
 /// The elements of an array, each as its own text.
-struct Items<'a>(Vec<&'a RawValue>);
+pub struct Items<'a>(pub Vec<&'a RawValue>);
 
 /// The entries of an object in the order of the text, duplicates kept.
 pub struct Entries<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);

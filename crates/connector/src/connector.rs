@@ -28,6 +28,8 @@ pub struct Connector {
     pub capabilities: Capabilities,
     /// What `--option KEY=VALUE` takes when it is read.
     pub options: &'static [SourceOption],
+    /// What `--target-option KEY=VALUE` takes when it is written.
+    pub target_options: &'static [SourceOption],
     /// Looks at a path without changing it; `None` if it is something else.
     pub probe: fn(&Path) -> Option<Score>,
     /// The collections in a locator.
@@ -86,7 +88,7 @@ pub enum Known {
     Refused,
 }
 
-/// An option of one connector.
+/// An option of one connector, when it reads or when it writes.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct SourceOption {
     /// The key.
@@ -129,6 +131,10 @@ pub struct CreateOptions {
     pub document_key: Option<String>,
     /// Write for readers without BYTE_STREAM_SPLIT.
     pub plain_encoding: bool,
+    /// Codes of losses that the user accepts.
+    pub allow_loss: Vec<String>,
+    /// Options of the one connector, by key.
+    pub options: BTreeMap<String, String>,
 }
 
 /// One collection of a source, as far as it can be told without reading records.
@@ -166,11 +172,20 @@ impl OpenOptions {
 }
 
 impl Connector {
-    /// Fails if `options` holds a key that this connector does not know.
+    /// Fails if `options` holds a key that this connector does not know when it reads.
     pub fn check_options(&self, options: &OpenOptions) -> Result<()> {
-        let known = |key: &str| self.options.iter().any(|option| option.key == key);
-        let Some(key) = options.options.keys().find(|key| !known(key)) else { return Ok(()) };
-        let names: Vec<&str> = self.options.iter().map(|option| option.key).collect();
+        self.check_keys(self.options, &options.options)
+    }
+
+    /// Fails if `options` holds a key that this connector does not know when it writes.
+    pub fn check_target_options(&self, options: &CreateOptions) -> Result<()> {
+        self.check_keys(self.target_options, &options.options)
+    }
+
+    fn check_keys(&self, known: &[SourceOption], given: &BTreeMap<String, String>) -> Result<()> {
+        let is_known = |key: &str| known.iter().any(|option| option.key == key);
+        let Some(key) = given.keys().find(|key| !is_known(key)) else { return Ok(()) };
+        let names: Vec<&str> = known.iter().map(|option| option.key).collect();
         let hint = match names.as_slice() {
             [] => "it takes none".to_owned(),
             names => format!("it takes {}", names.join(", ")),

@@ -12,11 +12,14 @@ pub mod liveness;
 pub mod locator;
 pub mod loss;
 pub mod mapping;
+pub mod native;
 mod nearby;
 pub mod reject;
+pub mod rules;
 pub mod sink;
 pub mod source;
 pub mod split;
+pub mod survey;
 
 pub use connector::{
     Capabilities, CollectionInfo, Connector, Count, Coverage, CreateOptions, Known, OpenOptions, Registry, Score,
@@ -29,6 +32,8 @@ pub use locator::Locator;
 pub use loss::{Grade, Loss};
 pub use mapping::Mapping;
 pub use reject::{Reject, RejectSink};
+pub use rules::Rules;
 pub use sink::{Negotiated, ShardFile, ShardOutput, ShardWriter, Sink, Totals};
 pub use source::{Batches, PrepareContext, Prepared, RowLedger, Source, Splits};
 pub use split::Split;
+pub use survey::Survey;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::survey::Finding;
+
 /// How bad a loss is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,4 +40,25 @@ pub struct Loss {
     pub to: String,
     /// How bad it is.
     pub grade: Grade,
+    /// Records that it concerns, where they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    /// The ids of the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<String>,
+}
+
+impl Loss {
+    /// A loss that concerns the whole collection.
+    pub fn new(code: &str, path: &str, from: impl Into<String>, to: impl Into<String>, grade: Grade) -> Self {
+        let (code, path) = (code.to_owned(), path.to_owned());
+        Loss { code, path, from: from.into(), to: to.into(), grade, records: None, examples: Vec::new() }
+    }
+
+    /// With the records that it was found in.
+    pub fn of(mut self, finding: &Finding) -> Self {
+        self.records = Some(finding.records);
+        self.examples.clone_from(&finding.examples);
+        self
+    }
 }

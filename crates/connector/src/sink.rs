@@ -15,11 +15,18 @@ use crate::error::Result;
 use crate::loss::Loss;
 use crate::mapping::Mapping;
 use crate::source::RowLedger;
+use crate::survey::Survey;
 
 /// A target that collections are written to.
 pub trait Sink: Send + Sync {
-    /// What of `schema` the target carries, and what it loses. Writes nothing.
-    fn negotiate(&self, schema: &CollectionSchema) -> Result<Negotiated>;
+    /// The mapping that the records are to be surveyed with before the target can say what it loses; `None` for a
+    /// target that takes every record as it is.
+    fn survey_with(&self, _schema: &CollectionSchema) -> Result<Option<Mapping>> {
+        Ok(None)
+    }
+
+    /// What of `schema` the target carries, and what it loses, as far as `survey` has measured it. Writes nothing.
+    fn negotiate(&self, schema: &CollectionSchema, survey: &Survey) -> Result<Negotiated>;
 
     /// Split size that suits the target, bytes of source.
     fn split_bytes(&self) -> u64 {
@@ -39,8 +46,14 @@ pub trait Sink: Send + Sync {
     /// Memory that one open shard needs, bytes.
     fn shard_memory_bytes(&self, schema: &CollectionSchema) -> u64;
 
-    /// Opens the shard of split `ordinal`. Called from worker threads.
-    fn open_shard<'a>(&'a self, ordinal: u64, schema: &'a CollectionSchema) -> Result<Box<dyn ShardWriter + 'a>>;
+    /// Opens the shard of split `ordinal`, for records in `schema` on their way through `mapping`. Called from worker
+    /// threads.
+    fn open_shard<'a>(
+        &'a self,
+        ordinal: u64,
+        schema: &'a CollectionSchema,
+        mapping: Option<&'a Mapping>,
+    ) -> Result<Box<dyn ShardWriter + 'a>>;
 
     /// Makes a finished shard durable, called in split order: records its fragment, or appends its bytes.
     fn publish(&self, shard: &mut ShardOutput) -> Result<()>;

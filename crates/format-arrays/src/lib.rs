@@ -102,6 +102,7 @@ pub static CONNECTOR: Connector = Connector {
             about: "npy, npz, fvecs, ivecs, bvecs, fbin, hbin, i8bin, u8bin or hdf5, where the extension does not tell",
         },
     ],
+    target_options: &[],
     probe,
     list: Some(list),
     open: Some(open),

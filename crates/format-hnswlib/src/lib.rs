@@ -60,6 +60,7 @@ pub static CONNECTOR: Connector = Connector {
         key: "space",
         about: "cosine, l2 or ip: the space the index was made with, which its file does not name",
     }],
+    target_options: &[],
     probe,
     list: Some(list),
     open: Some(open),

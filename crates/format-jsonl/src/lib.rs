@@ -60,6 +60,7 @@ pub static CONNECTOR: Connector = Connector {
         ],
     },
     options: &[],
+    target_options: &[],
     probe,
     list: Some(list),
     open: Some(open),

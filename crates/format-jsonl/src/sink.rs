@@ -11,7 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 use tranship_collection::{BatchView, CollectionSchema};
-use tranship_connector::{Error, ErrorKind, Negotiated, Result, ShardOutput, ShardWriter, Sink, Totals};
+use tranship_connector::{
+    Error, ErrorKind, Mapping, Negotiated, Result, ShardOutput, ShardWriter, Sink, Survey, Totals,
+};
 use tranship_storage::{Compression, Compressor, StagedFile};
 
 use crate::encode::RowEncoder;
@@ -45,7 +47,7 @@ impl JsonlSink {
 }
 
 impl Sink for JsonlSink {
-    fn negotiate(&self, _schema: &CollectionSchema) -> Result<Negotiated> {
+    fn negotiate(&self, _schema: &CollectionSchema, _survey: &Survey) -> Result<Negotiated> {
         Ok(Negotiated { losses: Vec::new(), mapping: None })
     }
 
@@ -67,7 +69,12 @@ impl Sink for JsonlSink {
         5 * SHARD_SOURCE_BYTES
     }
 
-    fn open_shard<'a>(&'a self, ordinal: u64, schema: &'a CollectionSchema) -> Result<Box<dyn ShardWriter + 'a>> {
+    fn open_shard<'a>(
+        &'a self,
+        ordinal: u64,
+        schema: &'a CollectionSchema,
+        _mapping: Option<&'a Mapping>,
+    ) -> Result<Box<dyn ShardWriter + 'a>> {
         let compressor = match self.compression {
             Compression::None => None,
             compression => Some(Compressor::new(compression).map_err(Error::from)?),

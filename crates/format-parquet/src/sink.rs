@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use tranship_collection::{BatchView, CollectionSchema};
-use tranship_connector::{Error, Job, Negotiated, Result, ShardFile, ShardOutput, ShardWriter, Sink, Totals};
+use tranship_connector::{
+    Error, Job, Mapping, Negotiated, Result, ShardFile, ShardOutput, ShardWriter, Sink, Survey, Totals,
+};
 use tranship_storage::DurableFile;
 
 use crate::encode::{EncodeOptions, PartEncoder, encoder_memory_bytes};
@@ -38,7 +40,7 @@ pub fn part_name(ordinal: u64) -> String {
 }
 
 impl Sink for ParquetSink {
-    fn negotiate(&self, _schema: &CollectionSchema) -> Result<Negotiated> {
+    fn negotiate(&self, _schema: &CollectionSchema, _survey: &Survey) -> Result<Negotiated> {
         Ok(Negotiated { losses: Vec::new(), mapping: None })
     }
 
@@ -54,7 +56,12 @@ impl Sink for ParquetSink {
         encoder_memory_bytes(schema)
     }
 
-    fn open_shard<'a>(&'a self, ordinal: u64, schema: &'a CollectionSchema) -> Result<Box<dyn ShardWriter + 'a>> {
+    fn open_shard<'a>(
+        &'a self,
+        ordinal: u64,
+        schema: &'a CollectionSchema,
+        _mapping: Option<&'a Mapping>,
+    ) -> Result<Box<dyn ShardWriter + 'a>> {
         Ok(Box::new(self.part(ordinal, schema)?))
     }
 

@@ -69,6 +69,7 @@ pub static CONNECTOR: Connector = Connector {
         key: "ids",
         about: "row: number the vectors instead of using their keys, which go into the metadata; for several vectors per key",
     }],
+    target_options: &[],
     probe,
     list: Some(list),
     open: Some(open),

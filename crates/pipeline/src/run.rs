@@ -103,12 +103,12 @@ fn carry_over(
     let rejects = RejectBudget::new(options.max_rejects, used);
     let workdir = sink.workdir();
     let root = workdir.as_deref().unwrap_or(options.scratch);
-    let projection = negotiated.mapping.as_ref().filter(|mapping| mapping.projects());
-    let context =
-        ShardContext { prepared, sink, projection, root, rejects: &rejects, progress: options.engine.progress };
+    let mapping = negotiated.mapping.as_ref();
+    let projection = mapping.filter(|mapping| mapping.projects());
+    let context = ShardContext { prepared, sink, mapping, root, rejects: &rejects, progress: options.engine.progress };
 
     let finished = Mutex::new(finished);
-    let mut sums = Sums::new(schema, projection.is_some());
+    let mut sums = Sums::new(schema, projection);
     execute(
         prepared,
         options.engine,
@@ -175,8 +175,8 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(schema: &CollectionSchema, projects: bool) -> Self {
-        let expected = projects.then(|| SetFingerprint::new(schema));
+    fn new(schema: &CollectionSchema, projection: Option<&Mapping>) -> Self {
+        let expected = projection.map(|mapping| SetFingerprint::new(&mapping.projected_schema(schema)));
         Sums { shards: Vec::new(), fingerprint: SetFingerprint::new(schema), expected, rejects: Vec::new(), resumed: 0 }
     }
 

@@ -23,8 +23,8 @@ pub struct ShardContext<'a> {
     pub prepared: &'a dyn Prepared,
     /// The target.
     pub sink: &'a dyn Sink,
-    /// The mapping, where the target changes records for good.
-    pub projection: Option<&'a Mapping>,
+    /// How records change form on the way, if they do.
+    pub mapping: Option<&'a Mapping>,
     /// Where side files go.
     pub root: &'a Path,
     /// Rejects allowed.
@@ -56,8 +56,8 @@ impl ShardContext<'_> {
         let (ordinal, digest, bytes) = (split.ordinal, split.digest.clone(), split.bytes);
         let schema = self.prepared.schema();
         let mut rejects = ShardRejects::new(self.rejects);
-        let mut writer = self.sink.open_shard(ordinal, schema)?;
-        let mut tally = Tally::new(schema, self.projection);
+        let mut writer = self.sink.open_shard(ordinal, schema, self.mapping)?;
+        let mut tally = Tally::new(schema, self.mapping.filter(|mapping| mapping.projects()));
         for batch in self.prepared.open(split, &mut rejects)? {
             stop.check()?;
             let batch = batch?;
@@ -146,7 +146,7 @@ impl<'a> Tally<'a> {
             projection: projection.map(|mapping| (mapping, mapping.projected_schema(schema))),
             digester: Digester::default(),
             fingerprint: SetFingerprint::new(schema),
-            expected: projection.map(|_| SetFingerprint::new(schema)),
+            expected: projection.map(|mapping| SetFingerprint::new(&mapping.projected_schema(schema))),
             ids: Vec::new(),
             null_vectors: BTreeMap::new(),
             rows: 0,

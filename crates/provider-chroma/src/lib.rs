@@ -41,6 +41,7 @@ pub static CONNECTOR: Connector = Connector {
         ],
     },
     options: &[],
+    target_options: &[],
     probe: snapshot::probe,
     list: Some(snapshot::list),
     open: Some(snapshot::open),

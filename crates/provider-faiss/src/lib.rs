@@ -24,6 +24,7 @@ pub static CONNECTOR: Connector = Connector {
         proven_with: "faiss-cpu 1.15.1",
         covers: COVERS,
     },
+    target_options: &[],
     options: &[
         SourceOption {
             key: "ids",

@@ -32,6 +32,7 @@ pub static CONNECTOR: Connector = Connector {
         covers: COVERS,
     },
     options: OPTIONS,
+    target_options: &[],
     probe,
     list: Some(list),
     open: Some(open),

@@ -47,6 +47,7 @@ pub static CONNECTOR: Connector = Connector {
         covers: COVERAGE,
     },
     options: options::OPTIONS,
+    target_options: &[],
     probe,
     list: Some(list),
     open: Some(open),

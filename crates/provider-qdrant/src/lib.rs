@@ -33,6 +33,7 @@ pub static CONNECTOR: Connector = Connector {
         covers: COVERS,
     },
     options: &[],
+    target_options: &[],
     probe,
     list: Some(list),
     open: Some(open),

@@ -25,6 +25,7 @@ pub static CONNECTOR: Connector = Connector {
         covers: COVERS,
     },
     options: OPTIONS,
+    target_options: &[],
     probe: snapshot::probe,
     list: Some(snapshot::list),
     open: Some(snapshot::open),

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod binary;
+pub mod bundles;
 pub mod damage;
 pub mod engines;
 pub mod fixtures;

@@ -17,6 +17,8 @@ pub struct ConnectorRow {
     pub capabilities: Capabilities,
     /// What `-o KEY=VALUE` takes.
     pub options: &'static [SourceOption],
+    /// What `--target-option KEY=VALUE` takes.
+    pub target_options: &'static [SourceOption],
 }
 
 /// All rows.
@@ -26,6 +28,7 @@ pub fn connectors() -> Vec<ConnectorRow> {
         about: connector.about,
         capabilities: connector.capabilities,
         options: connector.options,
+        target_options: connector.target_options,
     };
     registry().connectors.iter().map(row).collect()
 }
@@ -43,13 +46,17 @@ pub fn markdown() -> String {
     let mut text = table(header, matrix);
     for row in &rows {
         let covers = row.capabilities.covers.iter().map(|c| [c.what, c.known.words(), c.note].map(str::to_owned));
-        let options = row.options.iter().map(|o| [format!("`-o {}=`", o.key), o.about.to_owned()]);
+        let described =
+            |flag: &str, option: &SourceOption| [format!("`{flag} {}=`", option.key), option.about.to_owned()];
+        let read = row.options.iter().map(|option| described("-o", option));
+        let written = row.target_options.iter().map(|option| described("--target-option", option));
+        let options: Vec<[String; 2]> = read.chain(written).collect();
         text.push_str(&format!("\n## `{}`\n\n{}.\n", row.name, row.about));
         if covers.len() > 0 {
             text.push_str(&format!("\n{}", table(["what", "how it is known", "note"], covers)));
         }
-        if options.len() > 0 {
-            text.push_str(&format!("\n{}", table(["option", "what it means"], options)));
+        if !options.is_empty() {
+            text.push_str(&format!("\n{}", table(["option", "what it means"], options.into_iter())));
         }
     }
     text

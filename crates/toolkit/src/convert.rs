@@ -1,7 +1,7 @@
 //! Moves one collection from a source to a target.
 
 use serde::Serialize;
-use tranship_connector::{CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, RowLedger};
+use tranship_connector::{CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, RowLedger, Survey};
 use tranship_pipeline::{RunOptions, RunReport, run};
 use tranship_storage::staging::with_suffix;
 
@@ -9,6 +9,7 @@ use crate::open;
 use crate::plan::{plan_text, refuse_losses};
 use crate::providers::registry;
 use crate::settings::Settings;
+use crate::survey::survey;
 
 /// What to move where.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +26,13 @@ pub struct ConvertOptions {
     pub max_rejects: u64,
     /// Codes of losses that are accepted.
     pub allow_loss: Vec<String>,
+}
+
+impl ConvertOptions {
+    /// How to create the target, with what the user accepts.
+    pub fn create_options(&self) -> CreateOptions {
+        CreateOptions { allow_loss: self.allow_loss.clone(), ..self.create.clone() }
+    }
 }
 
 /// What was moved.
@@ -52,14 +60,27 @@ pub struct ConvertReport {
 
 /// Moves one collection.
 pub fn convert(options: &ConvertOptions, settings: &Settings<'_>) -> Result<ConvertReport> {
+    convert_surveyed(options, None, settings)
+}
+
+/// Moves one collection whose records have been measured already, if `measured` is given.
+pub fn convert_surveyed(
+    options: &ConvertOptions,
+    measured: Option<&Survey>,
+    settings: &Settings<'_>,
+) -> Result<ConvertReport> {
     refuse_own_work_file(options)?;
     let opened = open::source(&options.source, &options.open)?;
-    let (connector, sink) = open::sink(&options.target, &options.create)?;
+    let (connector, sink) = open::sink(&options.target, &options.create_options())?;
     let scratch = settings.scratch()?;
     // Before it is prepared: what the state of the source is made of must be there at the end as well.
     let identity = opened.source.identity()?;
     let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
-    let negotiated = sink.negotiate(prepared.schema())?;
+    let found = match measured {
+        Some(survey) => survey.clone(),
+        None => survey(&*prepared, &*sink, !identity.files.is_empty(), settings.engine())?,
+    };
+    let negotiated = sink.negotiate(prepared.schema(), &found)?;
     refuse_losses(&negotiated, &options.allow_loss)?;
     let plan = plan_text(&identity, &*prepared, &*sink, connector.name, options)?;
     let run_options = RunOptions {

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod providers;
 pub mod recall;
 pub mod settings;
+pub mod survey;
 pub mod verify;
 
 pub use settings::Settings;

@@ -17,19 +17,20 @@ use tranship_archive::{Archive, Manifest};
 use tranship_collection::VectorKind;
 use tranship_collection::fault::vector_label;
 use tranship_collection::fingerprint::FingerprintSummary;
-use tranship_connector::{CollectionInfo, Error, ErrorKind, Locator, Loss, OpenOptions, Result};
+use tranship_connector::{CollectionInfo, Error, ErrorKind, Locator, Loss, OpenOptions, Result, Survey};
 use tranship_recall::RecallReport;
 use tranship_storage::staging::{make_parent, with_suffix};
 use tranship_storage::write_whole;
 use tranship_verify::archive::Subset;
 use tranship_verify::{CompareReport, Level};
 
-use crate::convert::{ConvertOptions, convert};
+use crate::convert::{ConvertOptions, convert, convert_surveyed};
 use crate::open;
 use crate::plan::{plan_text, refuse_losses};
 use crate::providers::registry;
 use crate::recall::{RecallOptions, recall};
 use crate::settings::Settings;
+use crate::survey::survey;
 use crate::verify::{VerifyOptions, VerifyReport, verify};
 
 /// What to migrate.
@@ -242,8 +243,12 @@ fn one(
         max_named: 10,
     };
     prove_archive(&archive, against(&options.convert.source, &archive, &open_options), &mut report, settings)?;
-    to_bundle(options, &archive, &bundle, &mut report, settings)?;
-    if let VerifyReport::Sets(found) = verify(&against(&archive, &bundle, &OpenOptions::default()), settings)? {
+    to_bundle(options, &archive, &bundle, &order.survey, &mut report, settings)?;
+    let mut read_back = against(&archive, &bundle, &OpenOptions::default());
+    if order.projects {
+        read_back.mapping = Some(directory.join(tranship_bundle::MAPPING));
+    }
+    if let VerifyReport::Sets(found) = verify(&read_back, settings)? {
         report.proof("proof", "archive = bundle read back", &found);
     }
     measure_recall(options, &archive, &bundle, &mut report, settings)?;
@@ -260,6 +265,9 @@ struct Order {
     collection: String,
     losses: Vec<Loss>,
     text: String,
+    survey: Survey,
+    /// True if records are left out or stripped for good.
+    projects: bool,
 }
 
 /// Asks the target what it loses, refuses what was not allowed, and writes down source and options.
@@ -270,16 +278,19 @@ fn take_order(
     settings: &Settings<'_>,
 ) -> Result<Order> {
     let opened = open::source(&options.convert.source, open_options)?;
-    let (connector, sink) = open::sink(bundle, &options.convert.create)?;
+    let (connector, sink) = open::sink(bundle, &options.convert.create_options())?;
     let scratch = settings.scratch()?;
     let identity = opened.source.identity()?;
     let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
-    let negotiated = sink.negotiate(prepared.schema())?;
+    let survey = survey(&*prepared, &*sink, true, settings.engine())?;
+    let negotiated = sink.negotiate(prepared.schema(), &survey)?;
     refuse_losses(&negotiated, &options.convert.allow_loss)?;
     let order = ConvertOptions { open: open_options.clone(), ..options.convert.clone() };
     let plan = plan_text(&identity, &*prepared, &*sink, connector.name, &order)?;
     let text = format!("{plan}\nmax_rejects {}\n", options.convert.max_rejects);
-    Ok(Order { collection: prepared.schema().name.clone(), losses: negotiated.losses, text })
+    let mapping = negotiated.mapping.as_ref();
+    let projects = mapping.is_some_and(|mapping| mapping.leaves_out_anything());
+    Ok(Order { collection: prepared.schema().name.clone(), losses: negotiated.losses, text, survey, projects })
 }
 
 /// True if an archive of an earlier run may be kept: it was made by the same order. Writes the order down otherwise.
@@ -393,6 +404,7 @@ fn to_bundle(
     options: &MigrateOptions,
     archive: &str,
     bundle: &str,
+    survey: &Survey,
     report: &mut CollectionReport,
     settings: &Settings<'_>,
 ) -> Result<()> {
@@ -406,15 +418,10 @@ fn to_bundle(
         open: OpenOptions { limits: options.convert.open.limits.clone(), ..OpenOptions::default() },
         ..options.convert.clone()
     };
-    let done = convert(&to_bundle, settings)?;
+    let done = convert_surveyed(&to_bundle, Some(survey), settings)?;
     report.step(
         "bundle",
-        format!(
-            "{} records, {} bytes of request bodies -> {}",
-            done.run.records,
-            done.run.bytes_written,
-            report.bundle.display()
-        ),
+        format!("{} records, {} bytes -> {}", done.run.records, done.run.bytes_written, report.bundle.display()),
     );
     Ok(())
 }

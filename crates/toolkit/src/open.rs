@@ -54,6 +54,7 @@ pub fn sink(text: &str, options: &CreateOptions) -> Result<(&'static Connector, 
         None => by_extension(&registry, &locator)?,
     };
     let create = connector.create.ok_or_else(|| not_offered(connector, "written"))?;
+    connector.check_target_options(options)?;
     Ok((connector, create(&locator, options)?))
 }
 

@@ -8,6 +8,7 @@ use tranship_storage::SourceIdentity;
 use crate::convert::ConvertOptions;
 use crate::open;
 use crate::settings::Settings;
+use crate::survey::survey;
 
 /// What to plan.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +19,7 @@ pub struct PlanOptions {
     pub target: String,
     /// How to open the source.
     pub open: OpenOptions,
-    /// How to create the target.
+    /// How to create the target, with the losses that are accepted.
     pub create: CreateOptions,
 }
 
@@ -52,8 +53,9 @@ pub fn plan(options: &PlanOptions, settings: &Settings<'_>) -> Result<PlanReport
     let scratch = settings.scratch()?;
     let identity = opened.source.identity()?;
     let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
-    let negotiated = sink.negotiate(prepared.schema())?;
     let engine = settings.engine();
+    let found = survey(&*prepared, &*sink, !identity.files.is_empty(), engine)?;
+    let negotiated = sink.negotiate(prepared.schema(), &found)?;
     let (mut splits, mut memory) = (0, 0);
     if !identity.files.is_empty() {
         for split in prepared.splits()? {
@@ -70,7 +72,7 @@ pub fn plan(options: &PlanOptions, settings: &Settings<'_>) -> Result<PlanReport
         splits: (!identity.files.is_empty()).then_some(splits),
         memory_per_split_bytes: memory,
         parallel_splits: (engine.memory_bytes / memory.max(1)).clamp(1, engine.threads as u64),
-        needs_consent: denied(&negotiated.losses, &[]).map(|loss| loss.code.clone()).collect(),
+        needs_consent: denied(&negotiated.losses, &options.create.allow_loss).map(|loss| loss.code.clone()).collect(),
         losses: negotiated.losses,
         notes: prepared.notes(),
     })
@@ -86,12 +88,15 @@ pub fn refuse_losses(negotiated: &Negotiated, allowed: &[String]) -> Result<()> 
     let denied: Vec<&Loss> = denied(&negotiated.losses, allowed).collect();
     let Some(first) = denied.first() else { return Ok(()) };
     let codes: Vec<String> = denied.iter().map(|loss| format!("--allow-loss {}", loss.code)).collect();
-    Err(Error::new(
-        ErrorKind::LossDenied,
-        format!("the target cannot hold {}: {} would become {}", first.path, first.from, first.to),
-    )
-    .with("losses", denied.len())
-    .hint(format!("accept with {}", codes.join(" "))))
+    let what = format!("the target cannot hold {}: {} would become {}", first.path, first.from, first.to);
+    let mut error = Error::new(ErrorKind::LossDenied, what).with("losses", denied.len());
+    if let Some(records) = first.records {
+        error = error.with("records", records);
+    }
+    if !first.examples.is_empty() {
+        error = error.with("ids", first.examples.join(", "));
+    }
+    Err(error.hint(format!("accept with {}", codes.join(" "))))
 }
 
 /// The canonical text of what a run is to do; a run resumes only under the same text.
@@ -117,6 +122,7 @@ pub fn plan_text(
         collection: &'a Option<String>,
         document_key: &'a Option<String>,
         plain_encoding: bool,
+        target_options: &'a std::collections::BTreeMap<String, String>,
         allowed_losses: &'a [String],
     }
     let (open, create) = (&options.open, &options.create);
@@ -134,6 +140,7 @@ pub fn plan_text(
         collection: &create.collection,
         document_key: &create.document_key,
         plain_encoding: create.plain_encoding,
+        target_options: &create.options,
         allowed_losses: &options.allow_loss,
     };
     serde_json::to_string_pretty(&text).map_err(|e| Error::bug("cannot write the plan").caused_by(e))

@@ -82,7 +82,12 @@ fn both(options: &VerifyOptions, b: &str, settings: &Settings<'_>) -> Result<Com
     }
     let opened_a = open::source(&options.a, &options.open_a)?;
     let opened_b = open::source(b, &options.open_b)?;
-    let mapping = options.mapping.as_deref().map(read_mapping).transpose()?;
+    let mut mapping = options.mapping.as_deref().map(read_mapping).transpose()?;
+    if let Some(mapping) = mapping.as_mut().filter(|_| is_own_mapping(options)) {
+        // B is the bundle itself: what the engine will do to vectors has not been done to them.
+        mapping.normalised.clear();
+        mapping.tolerance.clear();
+    }
     let (scratch_a, scratch_b, scratch) = (settings.scratch()?, settings.scratch()?, settings.scratch()?);
     // Small splits: a comparison holds digests and, where tolerance is granted, the vectors of a whole split.
     let split_bytes = 16 << 20;
@@ -106,6 +111,12 @@ fn both(options: &VerifyOptions, b: &str, settings: &Settings<'_>) -> Result<Com
         tolerances: &tolerances,
     };
     compare(&side_a, &side_b, compare_options)
+}
+
+fn is_own_mapping(options: &VerifyOptions) -> bool {
+    let locator = options.b.as_deref().map(|b| Locator::parse(b, &registry()));
+    let own = locator.map(|locator| locator.path.join(tranship_bundle::MAPPING));
+    own.is_some() && own == options.mapping
 }
 
 /// Reads a `mapping.json`.

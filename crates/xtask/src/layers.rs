@@ -88,7 +88,7 @@ fn floor(crate_name: &str) -> Option<Floor> {
     let rank = match folder {
         "kernels" | "collection" | "storage" => 0,
         "connector" => 1,
-        "container" => 2,
+        "bundle" | "container" => 2,
         "archive" | "transform" | "pipeline" | "recall" | "verify" | "reembed" => 3,
         "toolkit" => 4,
         "cli" => 5,

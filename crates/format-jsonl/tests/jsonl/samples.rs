@@ -71,7 +71,7 @@ pub fn write(path: &Path, schema: &CollectionSchema, batches: &[RecordBatch]) {
     sink.begin("{}", schema).unwrap();
     let mut shards = Vec::new();
     for (ordinal, batch) in batches.iter().enumerate() {
-        let mut shard = sink.open_shard(ordinal as u64, schema).unwrap();
+        let mut shard = sink.open_shard(ordinal as u64, schema, None).unwrap();
         shard.write(batch).unwrap();
         let mut output = shard.finish().unwrap();
         sink.publish(&mut output).unwrap();

@@ -27,7 +27,7 @@ fn commit(sink: &ParquetSink, shards: &[ShardOutput]) {
 
 fn write_shard(sink: &ParquetSink, ordinal: u64) -> ShardOutput {
     let schema = full_schema();
-    let mut shard = sink.open_shard(ordinal, &schema).unwrap();
+    let mut shard = sink.open_shard(ordinal, &schema, None).unwrap();
     shard.write(&full_batch(&schema, ordinal as usize * 100, 100)).unwrap();
     let mut output = shard.finish().unwrap();
     sink.publish(&mut output).unwrap();

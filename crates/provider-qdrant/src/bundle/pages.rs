@@ -27,7 +27,9 @@ use tranship_kernels::scan_f32_array;
 use tranship_storage::{Limits, SourceIdentity, StorageError};
 
 use super::points::{self, RawPoint, split_points};
-use super::source::{body_memory_bytes, read_whole};
+use tranship_bundle::form::read_whole;
+
+use super::body_memory_bytes;
 use crate::dialect;
 
 /// The name of the first page.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tranship_collection::{BatchView, CollectionSchema, Metric};
 use tranship_connector::{CreateOptions, ErrorKind, Mapping};
 use tranship_provider_qdrant::{CONNECTOR, dialect};
+use tranship_testkit::bundles;
 
 use crate::support::{ROWS, build, dense, fingerprint, named, read, sink, write};
 
@@ -133,11 +134,13 @@ fn an_interrupted_bundle_goes_on_with_the_shards_that_are_finished() {
     let path = dir.path().join("resumed");
     {
         let sink = sink(&path, &CreateOptions::default()).unwrap();
+        let survey = bundles::survey(&*sink, &schema, &batches).unwrap();
+        let mapping = sink.negotiate(&schema, &survey).unwrap().mapping;
         sink.begin("plan", &schema).unwrap();
-        let mut writer = sink.open_shard(1, &schema).unwrap();
+        let mut writer = sink.open_shard(1, &schema, mapping.as_ref()).unwrap();
         writer.write(&batches[1]).unwrap();
         sink.publish(&mut writer.finish().unwrap()).unwrap();
-        let mut torn = sink.open_shard(2, &schema).unwrap();
+        let mut torn = sink.open_shard(2, &schema, mapping.as_ref()).unwrap();
         torn.write(&batches[2]).unwrap();
     }
     write(&path, &schema, &batches, &CreateOptions::default()).unwrap();

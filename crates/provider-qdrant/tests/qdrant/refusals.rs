@@ -2,8 +2,10 @@
 
 use tranship_collection::schema::IdKind;
 use tranship_collection::{CollectionSchema, IndexSpec, Metric, VectorKind, VectorSpec};
+use tranship_connector::Survey;
+use tranship_connector::mapping::mapped_id;
 use tranship_connector::{CreateOptions, Error, ErrorKind, Grade};
-use tranship_provider_qdrant::dialect::{PointId, point_id};
+use tranship_testkit::bundles;
 
 use crate::support::{Row, build, dense, sink, write};
 
@@ -11,7 +13,7 @@ fn negotiate_error(spec: VectorSpec) -> Error {
     let mut schema = CollectionSchema::new("c");
     schema.vectors = vec![spec];
     let dir = tempfile::tempdir().unwrap();
-    sink(&dir.path().join("b"), &CreateOptions::default()).unwrap().negotiate(&schema).unwrap_err()
+    sink(&dir.path().join("b"), &CreateOptions::default()).unwrap().negotiate(&schema, &Survey::default()).unwrap_err()
 }
 
 fn write_rows(rows: &[Row], options: &CreateOptions) -> Result<(), Error> {
@@ -27,10 +29,8 @@ fn vectors_that_qdrant_does_not_have_are_refused_before_anything_is_written() {
     let dense = VectorSpec { metric: Some(Metric::Dot), ..VectorSpec::dense("", 2) };
     let cases = [
         (VectorSpec { metric: None, ..dense.clone() }, ErrorKind::Usage, "by which metric"),
-        (VectorSpec { metric: Some(Metric::Hamming), ..dense.clone() }, ErrorKind::LossDenied, "no metric hamming"),
         (VectorSpec { dim: Some(65_537), ..dense.clone() }, ErrorKind::Limit, "65537"),
         (VectorSpec { name: "a/b".into(), ..dense.clone() }, ErrorKind::LossDenied, "'/'"),
-        (VectorSpec { kind: VectorKind::Bits, ..dense.clone() }, ErrorKind::LossDenied, "no bit vectors"),
         (VectorSpec { kind: VectorKind::Sparse, dim: None, ..dense }, ErrorKind::LossDenied, "under a name"),
     ];
     for (spec, kind, text) in cases {
@@ -42,11 +42,30 @@ fn vectors_that_qdrant_does_not_have_are_refused_before_anything_is_written() {
 }
 
 #[test]
+fn what_qdrant_has_no_form_for_needs_consent() {
+    let dense = VectorSpec { metric: Some(Metric::Dot), ..VectorSpec::dense("", 2) };
+    let cases = [
+        (VectorSpec { metric: Some(Metric::Hamming), ..dense.clone() }, "METRIC", Grade::Lossy),
+        (VectorSpec { kind: VectorKind::Bits, ..dense }, "VECTOR_DROPPED", Grade::Dropped),
+    ];
+    for (spec, code, grade) in cases {
+        let mut schema = CollectionSchema::new("c");
+        schema.vectors = vec![spec];
+        let dir = tempfile::tempdir().unwrap();
+        let sink = sink(&dir.path().join("b"), &CreateOptions::default()).unwrap();
+        let losses = sink.negotiate(&schema, &Survey::default()).unwrap().losses;
+        assert!(losses.iter().any(|loss| loss.code == code && loss.grade == grade), "{losses:?}");
+    }
+}
+
+#[test]
 fn losses_are_graded_by_what_they_do() {
-    let (mut schema, _) = dense(Metric::Cosine);
+    let (mut schema, batches) = dense(Metric::Cosine);
     schema.vectors[0].index = Some(IndexSpec::Other { name: "IVF".into(), settings: serde_json::json!({}) });
     let dir = tempfile::tempdir().unwrap();
-    let negotiated = sink(&dir.path().join("b"), &CreateOptions::default()).unwrap().negotiate(&schema).unwrap();
+    let sink = sink(&dir.path().join("b"), &CreateOptions::default()).unwrap();
+    let survey = bundles::survey(&*sink, &schema, &batches).unwrap();
+    let negotiated = sink.negotiate(&schema, &survey).unwrap();
     let grades: Vec<(&str, Grade)> = negotiated.losses.iter().map(|loss| (loss.code.as_str(), loss.grade)).collect();
     assert_eq!(
         grades,
@@ -54,17 +73,17 @@ fn losses_are_graded_by_what_they_do() {
             ("ID_TO_UUID", Grade::Reversible),
             ("NAMESPACE_IN_PAYLOAD", Grade::Reversible),
             ("DOCUMENT_IN_PAYLOAD", Grade::Reversible),
-            ("NUMBER_AS_TEXT", Grade::Reversible),
+            ("METADATA_AS_TEXT", Grade::Reversible),
             ("INDEX_SETTINGS", Grade::Lossy),
-            ("NORM", Grade::Equivalent),
             ("ALIASES", Grade::Exact),
+            ("NORM", Grade::Equivalent),
         ]
     );
 }
 
 #[test]
 fn a_record_that_uses_a_reserved_key_is_named() {
-    for key in ["document", "_tranship_id", "_tranship_namespace", "_tranship_exact"] {
+    for key in ["document", "_tranship_id", "_tranship_exact"] {
         let metadata: &'static str = Box::leak(format!("{{\"{key}\":1}}").into_boxed_str());
         let row: Row = ("mine", IdKind::Text, None, None, Some(metadata));
         let error = write_rows(&[row], &CreateOptions::default()).unwrap_err();
@@ -81,14 +100,14 @@ fn a_record_that_uses_a_reserved_key_is_named() {
 
 #[test]
 fn two_records_that_would_share_a_point_are_both_named() {
-    let PointId::Derived(uuid) = point_id("", IdKind::Text, "doc-1") else { panic!("not derived") };
-    let taken: &'static str = Box::leak(uuid.to_string().into_boxed_str());
+    let taken: &'static str = Box::leak(mapped_id("", IdKind::Text, "doc-1").to_string().into_boxed_str());
     let ids = ["a", "doc-1", "c", "d", "e", taken];
     let rows = ids.map(|id| (id, IdKind::Text, None, None, None));
     let error = write_rows(&rows, &CreateOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LossDenied);
-    assert!(error.message().contains("\"doc-1\" (data/points-00000-000.json point 1)"), "{error}");
-    assert!(error.message().contains(&format!("\"{taken}\" (data/points-00001-000.json point 1)")), "{error}");
+    assert!(error.message().contains(taken), "{error}");
+    let places: Vec<&str> = error.context().iter().map(|(_, place)| place.as_str()).collect();
+    assert_eq!(places, ["record 1 of split 0", "record 1 of split 1"]);
 }
 
 #[test]
@@ -100,7 +119,7 @@ fn a_multivector_without_rows_is_refused_with_its_record() {
     let batches = build(&schema, &rows, |builder, _| builder.push_multi(0, &[]));
     let dir = tempfile::tempdir().unwrap();
     let error = write(&dir.path().join("b"), &schema, &batches, &CreateOptions::default()).unwrap_err();
-    assert!(error.message().contains("vector `m` of record `one`"), "{error}");
+    assert!(error.message().contains("record `one`: vector.m: a multivector without rows"), "{error}");
 }
 
 #[test]
@@ -120,10 +139,10 @@ fn a_collection_name_that_qdrant_refuses_can_be_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("b");
     assert_eq!(
-        sink(&path, &CreateOptions::default()).unwrap().negotiate(&schema).unwrap_err().kind(),
+        sink(&path, &CreateOptions::default()).unwrap().negotiate(&schema, &Survey::default()).unwrap_err().kind(),
         ErrorKind::Usage
     );
     let options = CreateOptions { collection: Some("ab".into()), ..CreateOptions::default() };
-    let mapping = sink(&path, &options).unwrap().negotiate(&schema).unwrap().mapping.unwrap();
+    let mapping = sink(&path, &options).unwrap().negotiate(&schema, &Survey::default()).unwrap().mapping.unwrap();
     assert_eq!(mapping.collection, "ab");
 }

@@ -5,16 +5,13 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use tranship_collection::batch::RowText;
-use tranship_collection::digest::Digester;
 use tranship_collection::schema::IdKind;
-use tranship_collection::{
-    BatchBuilder, BatchView, CollectionSchema, IdKinds, IndexSpec, Metric, SetFingerprint, VectorKind, VectorSpec,
-};
+use tranship_collection::{BatchBuilder, CollectionSchema, IdKinds, IndexSpec, Metric, VectorKind, VectorSpec};
 use tranship_connector::{
-    CreateOptions, Error, Locator, OpenOptions, PrepareContext, Reject, RejectSink, Result, Sink, Totals,
+    CreateOptions, Error, Locator, OpenOptions, PrepareContext, Reject, RejectSink, Result, Sink,
 };
 use tranship_provider_qdrant::CONNECTOR;
-use tranship_storage::SourceIdentity;
+use tranship_testkit::bundles;
 
 /// The texts of a record, its vectors apart.
 pub type Row = (&'static str, IdKind, Option<&'static str>, Option<&'static str>, Option<&'static str>);
@@ -86,15 +83,7 @@ pub fn build(schema: &CollectionSchema, rows: &[Row], vectors: impl Fn(&mut Batc
     batches
 }
 
-pub fn fingerprint(schema: &CollectionSchema, batches: &[RecordBatch]) -> SetFingerprint {
-    let mut set = SetFingerprint::new(schema);
-    let mut digester = Digester::default();
-    for batch in batches {
-        let view = BatchView::new(batch, schema).unwrap();
-        set.add_batch(&view, &mut digester, |_, _| {}).unwrap();
-    }
-    set
-}
+pub use tranship_testkit::bundles::fingerprint;
 
 pub fn locator(path: &Path) -> Locator {
     Locator { provider: None, path: path.to_owned() }
@@ -106,33 +95,7 @@ pub fn sink(path: &Path, options: &CreateOptions) -> Result<Box<dyn Sink>> {
 
 /// Writes one shard per batch and commits.
 pub fn write(path: &Path, schema: &CollectionSchema, batches: &[RecordBatch], options: &CreateOptions) -> Result<()> {
-    let sink = sink(path, options)?;
-    let negotiated = sink.negotiate(schema)?;
-    let mapping = negotiated.mapping.as_ref().unwrap();
-    let mut finished = sink.begin("plan", schema)?;
-    let mut shards = Vec::new();
-    for (ordinal, batch) in batches.iter().enumerate() {
-        if let Some(shard) = finished.remove(&(ordinal as u64)) {
-            shards.push(shard);
-            continue;
-        }
-        let mut writer = sink.open_shard(ordinal as u64, schema)?;
-        writer.write(batch)?;
-        let mut shard = writer.finish()?;
-        sink.publish(&mut shard)?;
-        shards.push(shard);
-    }
-    let projected: Vec<RecordBatch> = batches.iter().map(|batch| mapping.project(batch, schema).unwrap()).collect();
-    sink.commit(&Totals {
-        schema,
-        shards: &shards,
-        fingerprint: &fingerprint(schema, batches),
-        expected: Some(&fingerprint(&mapping.projected_schema(schema), &projected)),
-        losses: &negotiated.losses,
-        mapping: Some(mapping),
-        identity: &SourceIdentity::default(),
-        ledger: Default::default(),
-    })
+    bundles::write(&CONNECTOR, path, schema, batches, options).map(drop)
 }
 
 struct NoRejects;

@@ -1,6 +1,6 @@
-//! Proves before the commit that no two records of a bundle have the same UUID as point id.
+//! Proves before the commit that no two records of a bundle have the same UUID at the target.
 //!
-//! Integer point ids are the source's own and unique as such; UUIDs may be derived, and a derived one could meet
+//! Integer ids are the source's own and unique as such; UUIDs may be derived, and a derived one could meet
 //! another or a record's own. Every shard leaves its UUIDs in a side file; here they are partitioned by hash and
 //! sorted one partition at a time, so memory stays at 16 MiB and one partition (a 256th of 24 bytes per record).
 //!
@@ -38,7 +38,7 @@ pub struct Place {
     pub row: u32,
 }
 
-/// Two records with one point id.
+/// Two records with one id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duplicate {
     /// The id.
@@ -49,7 +49,7 @@ pub struct Duplicate {
 
 /// The first duplicate among the UUIDs of `side_files`, if there is one.
 pub fn first_duplicate(side_files: &[InputFile], scratch: &Path) -> Result<Option<Duplicate>> {
-    let mut spill = Spill::new(scratch, "point-ids", PARTITIONS, SPILLED);
+    let mut spill = Spill::new(scratch, "target-ids", PARTITIONS, SPILLED);
     for (shard, file) in side_files.iter().enumerate() {
         spill_file(file, shard as u32, &mut spill)?;
     }

@@ -12,16 +12,18 @@ use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_connector::{Error, Loss, Result, RowLedger};
 use tranship_storage::durable::sha256_bytes;
 
-const FORMAT: &str = "tranship-bundle-qdrant";
+const FORMAT: &str = "tranship-bundle";
 const VERSION: u32 = 1;
 
 /// The manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Always `tranship-bundle-qdrant`.
+    /// Always `tranship-bundle`.
     pub format: String,
     /// Version of this layout.
     pub version: u32,
+    /// The target's connector.
+    pub target: String,
     /// Name of the collection at the target.
     pub collection: String,
     /// Every other file of the bundle, by path with `/` as separator.
@@ -30,7 +32,7 @@ pub struct Manifest {
     pub totals: BundleTotals,
     /// Fingerprint of the records at the source; reading the bundle gives the same.
     pub source_fingerprint: FingerprintSummary,
-    /// Fingerprint of the records as Qdrant will hold them, undone.
+    /// Fingerprint of the records as the target will hold them, undone.
     pub expected_fingerprint: FingerprintSummary,
     /// What the target represents differently.
     pub losses: Vec<Loss>,
@@ -47,19 +49,22 @@ pub struct FileEntry {
     pub bytes: u64,
     /// SHA-256 in lower-case hex.
     pub sha256: String,
-    /// Points in it, for request bodies.
+    /// Records in it, for data files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// The namespace of all its records, where files are divided by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }
 
 /// Sums over the bundle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleTotals {
-    /// Points.
+    /// Records.
     pub rows: u64,
-    /// Request bodies with points.
+    /// Data files that hold them.
     pub bodies: u64,
-    /// Bytes of those bodies.
+    /// Bytes of those files.
     pub bytes: u64,
     /// Records of the source that were set aside.
     pub rejected: u64,
@@ -78,10 +83,11 @@ pub struct SourceFile {
 
 impl Manifest {
     /// An empty manifest of this version.
-    pub fn new(collection: &str, source: FingerprintSummary, expected: FingerprintSummary) -> Self {
+    pub fn new(target: &str, collection: &str, source: FingerprintSummary, expected: FingerprintSummary) -> Self {
         Manifest {
             format: FORMAT.to_owned(),
             version: VERSION,
+            target: target.to_owned(),
             collection: collection.to_owned(),
             files: BTreeMap::new(),
             totals: BundleTotals::default(),
@@ -131,7 +137,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The request bodies with points, in order: path and entry.
+    /// The data files, in order: path, entry and records.
     pub fn bodies(&self) -> impl Iterator<Item = (&String, &FileEntry, u64)> {
         self.files.iter().filter_map(|(path, entry)| entry.rows.map(|rows| (path, entry, rows)))
     }

@@ -1,10 +1,9 @@
 //! Reads a bundle back as the collection that it was made from.
 //!
-//! Invariant: every body has the size and SHA-256 of the manifest before a point of it is taken, as many points as the
-//! manifest says, and every record is undone through the mapping; so the set read has the source's fingerprint. One
-//! split per body. Errors: damaged, with the file.
+//! Invariant: every data file has the size and SHA-256 of the manifest before a record of it is taken, as many records
+//! as the manifest says, and every record is undone through the mapping; so the set read has the expected fingerprint.
+//! One split per data file. Errors: damaged, with the file.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,27 +16,28 @@ use tranship_connector::{
     Batches, Error, Mapping, OpenOptions, PrepareContext, Prepared, RejectSink, Result, RowLedger, Source, Split,
     Splits,
 };
-use tranship_storage::durable::sha256_bytes;
-use tranship_storage::{InputFile, SourceIdentity};
+use tranship_storage::SourceIdentity;
 
-use super::manifest::{FileEntry, Manifest};
-use super::{MANIFEST, MAPPING, parse_mapping, points, stored_schema};
+use crate::form::{DataFile, Form, read_listed, read_whole};
+use crate::manifest::Manifest;
+use crate::{MANIFEST, MAPPING};
 
 /// A bundle that has been opened.
 pub struct BundleSource {
+    form: &'static dyn Form,
     root: PathBuf,
     manifest: Manifest,
     mapping: Mapping,
-    /// How records stand in the bodies.
+    /// How records stand in the files.
     stored: Arc<CollectionSchema>,
-    /// How they stood at the source.
+    /// How they stood at the source, as far as the target holds them.
     schema: CollectionSchema,
     hash_all: bool,
 }
 
 impl BundleSource {
     /// Opens a bundle: checks the manifest and the mapping.
-    pub fn open(root: &Path, options: &OpenOptions) -> Result<Self> {
+    pub fn open(form: &'static dyn Form, root: &Path, options: &OpenOptions) -> Result<Self> {
         let path = root.join(MANIFEST);
         if !path.is_file() {
             return Err(Error::damaged("the bundle has no MANIFEST.json, which is written last")
@@ -51,9 +51,21 @@ impl BundleSource {
                 .with("file", path.display())
                 .hint("write the bundle anew")
         })?;
-        let mapping = parse_mapping(&read_listed(root, MAPPING, entry)?, &root.join(MAPPING))?;
-        let stored = Arc::new(stored_schema(&mapping.schema));
-        let schema = mapping.schema.clone();
+        let text = read_listed(root, MAPPING, entry)?;
+        let mapping: Mapping = serde_json::from_slice(&text).map_err(|e| {
+            Error::damaged("mapping.json is not a mapping").with("file", root.join(MAPPING).display()).caused_by(e)
+        })?;
+        let target = form.rules().target;
+        if mapping.target != target {
+            return Err(Error::usage(format!("this bundle is for {}, not for {target}", mapping.target))
+                .hint(format!("open it as {}:{}", mapping.target, root.display())));
+        }
+        let stored = Arc::new(mapping.stored_schema());
+        let mut schema = mapping.projected_schema(&mapping.schema);
+        // What is brought to unit length is so by the target, not by the bundle.
+        for spec in &mut schema.vectors {
+            spec.element = mapping.schema.vector(&spec.name).map_or(spec.element, |own| own.element);
+        }
         if let Some(wanted) = &options.collection
             && *wanted != schema.name
             && *wanted != mapping.collection
@@ -61,12 +73,15 @@ impl BundleSource {
             return Err(Error::usage(format!("the bundle holds no collection `{wanted}`"))
                 .hint(format!("it holds `{}`", schema.name)));
         }
-        Ok(BundleSource { root: root.to_owned(), manifest, mapping, stored, schema, hash_all: options.hash_source })
-    }
-
-    /// The schema of the records that it yields.
-    pub fn schema(&self) -> &CollectionSchema {
-        &self.schema
+        Ok(BundleSource {
+            form,
+            root: root.to_owned(),
+            manifest,
+            mapping,
+            stored,
+            schema,
+            hash_all: options.hash_source,
+        })
     }
 
     /// Records in the bundle.
@@ -76,7 +91,7 @@ impl BundleSource {
 
     fn undo(&self, batch: &RecordBatch, file: &str) -> Result<RecordBatch> {
         let undone = self.mapping.undo(batch, &self.stored).map_err(|(row, fault)| {
-            Error::damaged(format!("a point cannot be undone: {fault}")).with("file", file).with("row of batch", row)
+            Error::damaged(format!("a record cannot be undone: {fault}")).with("file", file).with("row of batch", row)
         })?;
         self.with_stated_id_kind(undone, file)
     }
@@ -109,9 +124,9 @@ impl Source for BundleSource {
     }
 
     fn identity(&self) -> Result<SourceIdentity> {
-        let bodies = self.manifest.bodies().map(|(path, _, _)| path.as_str());
+        let data = self.manifest.files.keys().filter(|name| name.starts_with("data/")).map(String::as_str);
         let files: Vec<(PathBuf, String)> =
-            [MANIFEST, MAPPING].into_iter().chain(bodies).map(|name| (self.root.join(name), name.to_owned())).collect();
+            [MANIFEST, MAPPING].into_iter().chain(data).map(|name| (self.root.join(name), name.to_owned())).collect();
         Ok(SourceIdentity::of(&files, self.hash_all)?)
     }
 
@@ -152,58 +167,59 @@ impl Prepared for PreparedBundle<'_> {
     }
 
     fn split_memory_bytes(&self, split: &Split) -> u64 {
-        body_memory_bytes(split.bytes)
+        self.bundle.form.read_memory_bytes(split.bytes) + 2 * tranship_connector::source::BATCH_BYTES as u64
     }
 
-    fn open<'a>(&'a self, split: Split, rejects: &'a mut dyn RejectSink) -> Result<Batches<'a>> {
+    fn open<'a>(&'a self, split: Split, _rejects: &'a mut dyn RejectSink) -> Result<Batches<'a>> {
         let bundle = self.bundle;
         let entry = bundle.manifest.files.get(&split.file).filter(|entry| entry.rows == Some(split.end));
         let entry = entry.ok_or_else(|| Error::bug(format!("{} is no split of this bundle", split.file)))?;
-        let text = read_listed(&bundle.root, &split.file, entry)?;
-        let file = bundle.root.join(&split.file).display().to_string();
-        let (batches, found) = points::read_batches(&text, &file, &bundle.stored, rejects)?;
-        if found != split.end {
-            return Err(Error::damaged(format!("the body holds {found} points, the manifest says {}", split.end))
-                .with("file", file)
-                .hint("write the bundle anew"));
+        let file = DataFile {
+            root: bundle.root.clone(),
+            name: split.file.clone(),
+            rows: split.end,
+            namespace: entry.namespace.clone(),
+            manifest: &bundle.manifest,
+        };
+        let label = file.label();
+        let batches = bundle.form.read(file, &bundle.mapping, &bundle.stored)?;
+        Ok(Box::new(Undone { bundle, batches, label, promised: split.end, found: 0, done: false }))
+    }
+}
+
+/// The batches of one file, undone and counted.
+struct Undone<'a> {
+    bundle: &'a BundleSource,
+    batches: Batches<'a>,
+    label: String,
+    promised: u64,
+    found: u64,
+    done: bool,
+}
+
+impl Iterator for Undone<'_> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
         }
-        Ok(Box::new(batches.into_iter().map(move |batch| bundle.undo(&batch, &file))))
+        match self.batches.next() {
+            Some(Ok(batch)) => {
+                self.found += batch.num_rows() as u64;
+                Some(self.bundle.undo(&batch, &self.label))
+            }
+            Some(Err(error)) => {
+                self.done = true;
+                Some(Err(error))
+            }
+            None => {
+                self.done = true;
+                (self.found != self.promised).then(|| {
+                    let what = format!("the file holds {} records, the manifest says {}", self.found, self.promised);
+                    Err(Error::damaged(what).with("file", &self.label).hint("write the bundle anew"))
+                })
+            }
+        }
     }
-}
-
-/// Memory for one body or page: its text, the list of its points, its batches, and one of them undone.
-pub fn body_memory_bytes(bytes: u64) -> u64 {
-    3 * bytes + 2 * tranship_connector::source::BATCH_BYTES as u64
-}
-
-/// Reads a file of at most `limit` bytes.
-pub fn read_whole(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = InputFile::open(path)?;
-    if file.len() > limit {
-        return Err(Error::limit(format!("the file has {} bytes, the limit is {limit}", file.len()))
-            .with("file", path.display())
-            .hint("scroll fewer points per page"));
-    }
-    let mut bytes = Vec::with_capacity(file.len() as usize);
-    file.range(0, file.len()).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Reads a file of the bundle and compares it with its entry.
-fn read_listed(root: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8>> {
-    let path = root.join(name);
-    let damaged = |what: String| {
-        Error::damaged(what)
-            .with("file", path.display())
-            .hint("copy the bundle again, or write it anew from the source")
-    };
-    let found = InputFile::open(&path)?.len();
-    if found != entry.bytes {
-        return Err(damaged(format!("the file has {found} bytes, the manifest says {}", entry.bytes)));
-    }
-    let bytes = read_whole(&path, entry.bytes)?;
-    if sha256_bytes(&bytes) != entry.sha256 {
-        return Err(damaged("the file does not have the SHA-256 of the manifest".to_owned()));
-    }
-    Ok(bytes)
 }
