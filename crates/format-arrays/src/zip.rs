@@ -127,7 +127,7 @@ impl Archive {
             if count == 0 {
                 return Ok(());
             }
-            out.write_all(buffer.get(..count).unwrap_or_default())?;
+            out.write_all(&buffer[..count])?;
         }
     }
 
@@ -174,7 +174,7 @@ impl Read for MemberStream {
         if count as u64 > self.left {
             return Err(wrong("more bytes come out than the directory says"));
         }
-        self.crc.update(buffer.get(..count).unwrap_or_default());
+        self.crc.update(&buffer[..count]);
         self.left -= count as u64;
         if count == 0 {
             self.ended = true;
@@ -203,13 +203,13 @@ impl End {
         let tail = reader.range_to_vec(tail_start, len, (END_BYTES + MAX_COMMENT) as u64)?;
         // The last one that ends with the file: a comment may hold the signature.
         let is_end = |at: &usize| {
-            let record = tail.get(*at..*at + END_BYTES).unwrap_or_default();
+            let record = &tail[*at..*at + END_BYTES];
             record.starts_with(b"PK\x05\x06") && *at + END_BYTES + usize::from(u16_at(record, 20)) == tail.len()
         };
         let Some(at) = (0..(tail.len() + 1).saturating_sub(END_BYTES)).rev().find(is_end) else {
             return Err(damaged(label, "the ZIP archive has no end record: it is cut off", len));
         };
-        let record = tail.get(at..).unwrap_or_default();
+        let record = &tail[at..];
         let mut end = End {
             entries: u64::from(u16_at(record, 10)),
             directory: u64::from(u32_at(record, 16)),
