@@ -100,7 +100,7 @@ fn info(blob: &Blob, look: &Look, wishes: &Wishes, number: u64, options: &OpenOp
                 [one] => hashes(&one.field),
                 _ => None,
             };
-            choice.schema(options)
+            choice.schema()
         }
         Err(error) => {
             let hint = error.next_step().map(|hint| format!("; {hint}")).unwrap_or_default();
