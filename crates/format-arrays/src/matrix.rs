@@ -164,7 +164,7 @@ impl MatrixReader<'_> {
         reader.read_exact_at(at, out)?;
         for row in 0..count {
             let from = row * stride;
-            let stated = u32::from_le_bytes([out[from], out[from + 1], out[from + 2], out[from + 3]]);
+            let stated = u32::from_le_bytes(std::array::from_fn(|offset| out[from + offset]));
             if stated as usize != self.matrix.dim {
                 return Err(Error::damaged(format!("a row of {stated} dimensions, the first has {}", self.matrix.dim))
                     .with("file", reader.label())
