@@ -69,6 +69,33 @@ fn what_the_target_refuses_is_told_before_anything_is_written() {
 }
 
 #[test]
+fn a_metric_is_for_dense_vectors_and_leaves_sparse_ones_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("in.jsonl");
+    let record = "{\"id\":\"a\",\"vectors\":{\"d\":[1,2],\"s\":{\"indices\":[3],\"values\":[1]}}}\n";
+    std::fs::write(&lines, record).unwrap();
+    let (lines, target) = (locator("jsonl", &lines), locator("qdrant", &dir.path().join("demo")));
+    let ran = Tranship::run(["inspect", &lines, "--metric", "cosine"]).expect(0);
+    assert!(ran.stdout.contains("2 x f32, cosine") && ran.stdout.contains("sparse f32, no metric"), "{}", ran.stdout);
+    Tranship::run(["migrate", &lines, &target, "--metric", "cosine"]).expect(0);
+}
+
+#[test]
+fn a_declared_metric_stays_but_inner_products_of_faiss_may_be_called_cosine() {
+    let indexes = fixtures::shared("ann-files").join("ann");
+    let dir = tempfile::tempdir().unwrap();
+    let target = locator("archive", &dir.path().join("ip.tranship"));
+    let convert = |index: &str| {
+        Tranship::run(["convert", &locator("faiss", &indexes.join(index)), &target, "--metric", "cosine"])
+    };
+    let ran = convert("flat_l2.faiss").expect(2);
+    assert!(ran.stderr.contains("the source declares l2, not cosine"), "{}", ran.stderr);
+    convert("flat_ip.faiss").expect(0);
+    let ran = Tranship::run(["inspect", &target]).expect(0);
+    assert!(ran.stdout.contains("24 x f32, cosine"), "{}", ran.stdout);
+}
+
+#[test]
 fn records_that_were_set_aside_are_stated_beside_the_verdict() {
     let dir = tempfile::tempdir().unwrap();
     let lines = dir.path().join("in.jsonl");

@@ -81,7 +81,7 @@ pub struct SourceArgs {
     /// Key or column of the document in foreign files
     #[arg(long, value_name = "NAME")]
     pub document_column: Option<String>,
-    /// Metric of the vectors, for sources that declare none
+    /// Metric of the dense and bit vectors that declare none (sparse ones stay dot); cosine also for FAISS inner product
     #[arg(long, value_enum)]
     pub metric: Option<MetricArg>,
     /// Read a source that is locked, changing or unclean; every verdict then says so

@@ -164,7 +164,7 @@ impl MatrixReader<'_> {
         reader.read_exact_at(at, out)?;
         for row in 0..count {
             let from = row * stride;
-            let stated = out.get(from..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes));
+            let stated = u32::from_le_bytes(std::array::from_fn(|offset| out[from + offset]));
             if stated as usize != self.matrix.dim {
                 return Err(Error::damaged(format!("a row of {stated} dimensions, the first has {}", self.matrix.dim))
                     .with("file", reader.label())
@@ -190,7 +190,7 @@ impl MatrixReader<'_> {
             for (position, column) in (from..from + several).zip(columns.chunks_exact_mut(column_bytes)) {
                 reader.read_exact_at(start + (position as u64 * rows + first) * number.bytes as u64, column)?;
             }
-            let read = columns.get(..several * column_bytes).unwrap_or_default();
+            let read = &columns[..several * column_bytes];
             let place = Place { row_bytes: self.matrix.row_bytes(), at: from * number.bytes, column_bytes };
             match number.bytes {
                 1 => place.weave::<1>(read, out),
@@ -214,9 +214,9 @@ impl Place {
     /// Writes columns of numbers of `W` bytes, one after another, side by side into the rows.
     fn weave<const W: usize>(&self, columns: &[u8], out: &mut [u8]) {
         for (row, line) in out.chunks_exact_mut(self.row_bytes).enumerate() {
-            let line = line.get_mut(self.at..).unwrap_or_default().as_chunks_mut::<W>().0;
+            let line = line[self.at..].as_chunks_mut::<W>().0;
             for (to, column) in line.iter_mut().zip(columns.chunks_exact(self.column_bytes)) {
-                *to = column.as_chunks::<W>().0.get(row).copied().unwrap_or([0; W]);
+                *to = column.as_chunks::<W>().0[row];
             }
         }
     }

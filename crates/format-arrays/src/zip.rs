@@ -127,7 +127,7 @@ impl Archive {
             if count == 0 {
                 return Ok(());
             }
-            out.write_all(buffer.get(..count).unwrap_or_default())?;
+            out.write_all(&buffer[..count])?;
         }
     }
 
@@ -174,7 +174,7 @@ impl Read for MemberStream {
         if count as u64 > self.left {
             return Err(wrong("more bytes come out than the directory says"));
         }
-        self.crc.update(buffer.get(..count).unwrap_or_default());
+        self.crc.update(&buffer[..count]);
         self.left -= count as u64;
         if count == 0 {
             self.ended = true;
@@ -203,13 +203,13 @@ impl End {
         let tail = reader.range_to_vec(tail_start, len, (END_BYTES + MAX_COMMENT) as u64)?;
         // The last one that ends with the file: a comment may hold the signature.
         let is_end = |at: &usize| {
-            let record = tail.get(*at..*at + END_BYTES).unwrap_or_default();
+            let record = &tail[*at..*at + END_BYTES];
             record.starts_with(b"PK\x05\x06") && *at + END_BYTES + usize::from(u16_at(record, 20)) == tail.len()
         };
         let Some(at) = (0..(tail.len() + 1).saturating_sub(END_BYTES)).rev().find(is_end) else {
             return Err(damaged(label, "the ZIP archive has no end record: it is cut off", len));
         };
-        let record = tail.get(at..).unwrap_or_default();
+        let record = &tail[at..];
         let mut end = End {
             entries: u64::from(u16_at(record, 10)),
             directory: u64::from(u32_at(record, 16)),
@@ -326,14 +326,19 @@ fn damaged(label: &str, what: impl std::fmt::Display, at: u64) -> Error {
         .hint("copy the archive again and compare sizes; `unzip -t` tests it")
 }
 
+/// Bytes of a record whose size is known: one that reaches beyond is a fault of ours.
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    std::array::from_fn(|offset| bytes[at + offset])
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |chunk| u16::from_le_bytes(*chunk))
+    u16::from_le_bytes(array_at(bytes, at))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |chunk| u32::from_le_bytes(*chunk))
+    u32::from_le_bytes(array_at(bytes, at))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |chunk| u64::from_le_bytes(*chunk))
+    u64::from_le_bytes(array_at(bytes, at))
 }

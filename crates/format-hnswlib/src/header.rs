@@ -153,9 +153,9 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (head, rest) = self.bytes.split_first_chunk().unwrap_or((&[0; N], &[]));
+        let (head, rest) = self.bytes.split_at(N);
         self.bytes = rest;
-        *head
+        std::array::from_fn(|offset| head[offset])
     }
 
     fn u64(&mut self) -> u64 {

@@ -7,8 +7,9 @@
 //! Invariant: raw = live + deleted, counted by a scan in `prepare`, which also follows the upper links to the end of
 //! the file. A split is a range of records.
 //!
-//! Errors: damaged as in the header, for links beyond their room and for a walk that does not end with the file; usage
-//! for an unknown space, or one that the vectors contradict. Rejects: vectors with NaN or infinity.
+//! Errors: not recognised for a directory; damaged as in the header, for links beyond their room and for a walk that
+//! does not end with the file; usage for an unknown space, or one that the vectors contradict. Rejects: vectors with
+//! NaN or infinity.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,10 @@ use crate::vectors::{Record, VectorFile};
 
 /// Records whose links are followed before anything is read.
 pub(crate) const SAMPLE_RECORDS: u64 = 4096;
+/// Entries of a directory that are looked at for an index.
+const MOST_ENTRIES: usize = 100;
+/// Indexes of a directory that are named.
+const MOST_NAMED: usize = 4;
 /// Records whose lengths are looked at under cosine.
 const NORM_SAMPLE: u64 = 100;
 
@@ -44,8 +49,12 @@ pub struct HnswlibSource {
 impl HnswlibSource {
     /// Opens the file and checks its header and the first links.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
+        if path.is_dir() {
+            return Err(directory(path));
+        }
         let file = VectorFile::open_plain(InputFile::open(path)?, &options.limits)?;
         file.check_links(SAMPLE_RECORDS)?;
+        // Taken here too, so that the vectors are looked at for what the user says by either name.
         let metric = space(options)?.or(options.metric);
         let schema = schema(path, file.header(), metric);
         if let Some(asked) = options.collection.as_ref().filter(|asked| **asked != schema.name) {
@@ -186,6 +195,25 @@ fn push(builder: &mut BatchBuilder, path: &Path, record: Record<'_>, rejects: &m
     let Err(fault) = builder.finish_row(row) else { return Ok(()) };
     let place = format!("{} record {}", path.display(), record.number);
     rejects.reject(Reject { place, id: Some(id), reason: fault.to_string(), record: None })
+}
+
+/// The error for a directory: an index is one file, perhaps one of those in it.
+fn directory(path: &Path) -> Error {
+    let error = Error::not_recognised(format!("{} is a directory, and an hnswlib index is one file", path.display()));
+    if path.join("header.bin").is_file() {
+        return error
+            .hint("it is a part of a Chroma directory: give chroma: and the directory that holds chroma.sqlite3");
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().take(MOST_ENTRIES);
+    let mut indexes: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| crate::probe(path).is_some()).collect();
+    indexes.sort();
+    let shown: Vec<String> =
+        indexes.iter().take(MOST_NAMED).map(|path| format!("hnswlib:{}", path.display())).collect();
+    error.hint(match shown.as_slice() {
+        [] => "give the file that save_index wrote; none lies in it".to_owned(),
+        shown => format!("give the file that save_index wrote, as in {}", shown.join(" or ")),
+    })
 }
 
 /// The space that the user states.

@@ -153,10 +153,9 @@ impl VectorFile {
     /// A record in its `record_size` bytes.
     fn record<'a>(&self, number: u64, bytes: &'a [u8]) -> Record<'a> {
         let (data, label) = (self.header.data_offset as usize, self.header.label_offset as usize);
-        let label_bytes = bytes[label..].first_chunk().copied().unwrap_or_default();
         Record {
             number,
-            label: u64::from_le_bytes(label_bytes),
+            label: u64::from_le_bytes(std::array::from_fn(|offset| bytes[label + offset])),
             deleted: bytes[2] & 1 == 1,
             links: u16::from_le_bytes([bytes[0], bytes[1]]),
             vector: &bytes[data..label],

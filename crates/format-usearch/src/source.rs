@@ -37,6 +37,10 @@ pub struct UsearchSource {
 impl UsearchSource {
     /// Opens the file and reads all of its headers.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
+        if path.is_dir() {
+            let message = format!("{} is a directory, and a usearch index is one file", path.display());
+            return Err(Error::not_recognised(message).hint("give the file that Index.save wrote, often NAME.usearch"));
+        }
         let file = InputFile::open(path)?;
         let layout = Layout::read(&file, &options.limits)?;
         let ids_are_rows = match options.option("ids") {

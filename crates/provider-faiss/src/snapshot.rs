@@ -107,7 +107,9 @@ fn read_plan(file: &BlobReader, options: &OpenOptions) -> Result<Plan> {
             .hint("give a file that faiss.write_index wrote, or the folder of a LangChain store"));
     }
     let index = Grammar::new(Cursor::new(file, 0), &options.limits).whole_file()?;
-    Plan::of(&index, options.allow_lossy).map_err(|error| error.with("file", file.label()))
+    let mut plan = Plan::of(&index, options.allow_lossy).map_err(|error| error.with("file", file.label()))?;
+    plan.call_it(options.metric);
+    Ok(plan)
 }
 
 /// How surely a file is an index: its letters, and a header that makes sense.

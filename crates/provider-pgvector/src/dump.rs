@@ -134,6 +134,14 @@ fn is_sql(text: &str) -> bool {
     text.starts_with("\\restrict ") || text.lines().any(|line| plain::BEGUN.contains(&line.trim_end()))
 }
 
+/// The table of contents of a directory, or of a tar that was unpacked, without the data beside it.
+fn only_contents(toc: &Path) -> Error {
+    let folder = toc.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Error::not_recognised("the file is only the table of contents of a pg_dump directory, whose data lie beside it")
+        .with("file", toc.display())
+        .hint(format!("give the folder: pgvector:{}", folder.display()))
+}
+
 fn is_utf16(path: &Path) -> Result<bool> {
     let mut head = [0; 2];
     let count = Blob::of_path(path)?.open()?.read_at(0, &mut head)?;
@@ -227,6 +235,9 @@ impl Dump {
             None => Input::of_path(path)?,
         };
         let archive = Archive::read(&input, &options.limits)?;
+        if archive.layout != Layout::Custom && tree.get(TOC).is_none() {
+            return Err(only_contents(path));
+        }
         let mut catalog = Catalog::default();
         let mut data = Vec::new();
         for entry in &archive.entries {

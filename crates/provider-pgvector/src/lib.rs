@@ -86,9 +86,31 @@ const COVERAGE: &[Coverage] = &[
         note: "their headers lack a few fields; older ones are refused",
     },
     Coverage {
-        what: "dumps in other encodings than UTF-8, COPY BINARY with oids, INSERT .. SELECT",
+        what: "plain dumps whose rows UPDATE, DELETE, MERGE or TRUNCATE change later, or INSERT .. SELECT fills",
         known: Known::Refused,
-        note: "with the way out",
+        note: "only PostgreSQL can run them: load the dump and dump it again",
+    },
+    Coverage {
+        what: "tables whose rows were left out (--schema-only, --exclude-table-data), or whose columns nothing names (INSERT of \
+               --data-only)",
+        known: Known::Refused,
+        note: "a directory's toc.dat alone, too: its data lie beside it",
+    },
+    Coverage {
+        what: "dumps in other encodings than UTF-8 (SQL_ASCII is read as UTF-8), UTF-16 of PowerShell",
+        known: Known::Refused,
+        note: "`pg_dump --encoding=UTF8`",
+    },
+    Coverage {
+        what: "COPY in a dump FROM a file or in another format than pg_dump's; COPY BINARY with oids, or of types whose binary \
+               form is not known",
+        known: Known::Refused,
+        note: "write it again as text",
+    },
+    Coverage {
+        what: "a table that a dump of several databases holds twice; archives before 1.10; dumps through a pipe",
+        known: Known::Refused,
+        note: "one dump per database; `pg_restore -f dump.sql`; a file",
     },
 ];
 

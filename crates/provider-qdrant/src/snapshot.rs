@@ -122,7 +122,7 @@ fn info(name: String, source: &SnapshotSource) -> CollectionInfo {
         name,
         records: Count::Unknown,
         schema: source.schema().clone(),
-        producer: Some(format!("Qdrant ({})", source.form)),
+        producer: Some(format!("Qdrant ({}; its files name no version)", source.form)),
         notes: source.notes.clone(),
     };
     match count(source) {
@@ -153,7 +153,7 @@ fn unreadable(name: String, error: &Error) -> CollectionInfo {
         schema: CollectionSchema::new(name.clone()),
         name,
         records: Count::Unknown,
-        producer: Some("Qdrant".to_owned()),
+        producer: Some("Qdrant (its files name no version)".to_owned()),
         notes: vec![format!("cannot be read: {error}")],
     }
 }

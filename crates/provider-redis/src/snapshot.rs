@@ -52,11 +52,18 @@ pub fn probe(path: &Path) -> Option<Score> {
     has_magic(path).then_some(95)
 }
 
-/// The databases of a file, as far as the first 256 MiB tell.
+/// The databases of a file, as far as the first 256 MiB tell; one that is named is looked for in all of it.
 pub fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>> {
-    let (blob, look, wishes) = open_look(locator, options)?;
-    let numbers = look.contents.databases.keys().copied();
-    Ok(numbers.map(|number| info(&blob, &look, &wishes, number, options)).collect())
+    let (blob, mut look, wishes) = open_look(locator, options)?;
+    let is_unseen = |number: &u64| !look.contents.databases.contains_key(number);
+    if !look.whole && wishes.database.as_ref().is_some_and(is_unseen) {
+        look = Look::take(&blob, look.header, &wishes.prefix, &options.limits, u64::MAX)?;
+    }
+    let numbers: Vec<u64> = match wishes.database {
+        Some(_) => vec![wishes.settle_database(&look, blob.label(), options)?],
+        None => look.contents.databases.keys().copied().collect(),
+    };
+    Ok(numbers.into_iter().map(|number| info(&blob, &look, &wishes, number, options)).collect())
 }
 
 /// Opens one database.
@@ -100,7 +107,7 @@ fn info(blob: &Blob, look: &Look, wishes: &Wishes, number: u64, options: &OpenOp
                 [one] => hashes(&one.field),
                 _ => None,
             };
-            choice.schema(options)
+            choice.schema()
         }
         Err(error) => {
             let hint = error.next_step().map(|hint| format!("; {hint}")).unwrap_or_default();

@@ -7,7 +7,7 @@ use tranship_connector::{
 
 use tranship_storage::Compression;
 
-use crate::declared::with_metric;
+use crate::declared::{declare, with_metric};
 use crate::providers::registry;
 
 /// A source that was found and opened.
@@ -41,7 +41,11 @@ pub fn list(text: &str, options: &OpenOptions) -> Result<(&'static Connector, Ve
     let (locator, connector) = resolve(text)?;
     connector.check_options(options)?;
     let list = connector.list.ok_or_else(|| not_offered(connector, "read"))?;
-    Ok((connector, list(&locator, options)?))
+    let mut infos = list(&locator, options)?;
+    if let Some(metric) = options.metric {
+        infos.iter_mut().for_each(|info| declare(&mut info.schema, metric));
+    }
+    Ok((connector, infos))
 }
 
 /// Creates the sink that `text` names: by connector, else by the path's extension.

@@ -1,14 +1,15 @@
 //! Files that the libraries make themselves, and what they say is in them. Shared by the crates of array and index files.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tempfile::TempDir;
 use tranship_collection::json::canonical;
 use tranship_connector::{Connector, Locator, OpenOptions, Result, Source};
 use tranship_testkit::fixtures::jsonl;
 use tranship_testkit::reading::{Outcome, Record, Vector};
-use tranship_testkit::{engines, reading};
+use tranship_testkit::{engines, fixtures, reading};
 
 /// Opens `path` with options given as pairs; `collection` and `allow_lossy` are generic ones.
 pub fn open(connector: &Connector, path: &Path, options: &[(&str, &str)]) -> Result<Box<dyn Source>> {
@@ -95,6 +96,14 @@ fn compare_record(record: &Record, wanted: &Value, case: &Value) {
     };
     let metadata = wanted.get("metadata").map_or_else(|| "null".to_owned(), Value::to_string);
     assert_eq!(bytes(record.metadata.as_deref().unwrap_or("null")), bytes(&metadata), "{case}: {id}");
+}
+
+/// The stored array and index files, unpacked.
+pub fn stored() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    fixtures::unpack("ann-files", dir.path());
+    let home = dir.path().join("ann");
+    (dir, home)
 }
 
 /// The stored matrix `truth_X.npy` of the fixture, row by row: 3000 x 24.

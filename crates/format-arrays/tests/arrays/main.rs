@@ -9,16 +9,7 @@ mod variants;
 
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-use tranship_testkit::fixtures;
-
-/// The stored files.
-fn stored() -> (TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    fixtures::unpack("ann-files", dir.path());
-    let home = dir.path().join("ann");
-    (dir, home)
-}
+use cases::stored;
 
 /// The bytes of an `.npy`.
 fn npy(descr: &str, fortran_order: bool, shape: &str, data: &[u8]) -> Vec<u8> {

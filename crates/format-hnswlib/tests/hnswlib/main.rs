@@ -5,23 +5,14 @@
 #[path = "../../../format-arrays/tests/arrays/cases.rs"]
 mod cases;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use tempfile::TempDir;
 use tranship_collection::{IndexSpec, Metric};
 use tranship_connector::{Count, ErrorKind, Locator, OpenOptions};
 use tranship_format_hnswlib::CONNECTOR;
 use tranship_testkit::damage::{Damage, cuts, flips, survey};
-use tranship_testkit::fixtures;
 
-use cases::{bits, open, read, stored_matrix};
-
-fn stored() -> (TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    fixtures::unpack("ann-files", dir.path());
-    let home = dir.path().join("ann");
-    (dir, home)
-}
+use cases::{bits, open, read, stored, stored_matrix};
 
 #[test]
 fn stored_indexes_hold_their_vectors_and_no_deleted_ones() {
@@ -86,6 +77,23 @@ fn only_an_index_is_taken_for_one() {
     let zeros = dir.path().join("zeros.bin");
     std::fs::write(&zeros, vec![0; 5000]).unwrap();
     assert_eq!((CONNECTOR.probe)(&zeros), None);
+}
+
+#[test]
+fn a_directory_is_told_which_file_to_give() {
+    let (dir, home) = stored();
+    let told = |path: &Path| {
+        let error = open(&CONNECTOR, path, &[]).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::NotRecognised, "{error}");
+        error.next_step().unwrap().to_owned()
+    };
+    let named = ["hnswlib_cosine.bin", "hnswlib_l2.bin"].map(|name| format!("hnswlib:{}", home.join(name).display()));
+    assert!(told(&home).ends_with(&named.join(" or ")), "{}", told(&home));
+    let segment = dir.path().join("segment");
+    std::fs::create_dir(&segment).unwrap();
+    assert!(told(&segment).ends_with("none lies in it"));
+    std::fs::write(segment.join("header.bin"), "").unwrap();
+    assert!(told(&segment).contains("chroma:"));
 }
 
 fn patched(path: &Path, offset: u64, bytes: &[u8]) -> String {

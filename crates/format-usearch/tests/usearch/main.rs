@@ -7,22 +7,13 @@ mod cases;
 
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
 use tranship_collection::{IndexSpec, Metric};
 use tranship_connector::{Count, ErrorKind, Locator, OpenOptions};
 use tranship_format_usearch::CONNECTOR;
 use tranship_testkit::damage::{Damage, cuts, flips, survey};
-use tranship_testkit::fixtures;
 use tranship_testkit::reading::Vector;
 
-use cases::{bits, read, stored_matrix};
-
-fn stored() -> (TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    fixtures::unpack("ann-files", dir.path());
-    let home = dir.path().join("ann");
-    (dir, home)
-}
+use cases::{bits, read, stored, stored_matrix};
 
 #[test]
 fn stored_indexes_hold_their_vectors_and_no_removed_ones() {
@@ -74,6 +65,9 @@ fn headers_alone_tell_what_is_in_a_file() {
     assert_eq!((CONNECTOR.probe)(&locator.path), Some(95));
     let infos = CONNECTOR.list.unwrap()(&locator, &OpenOptions::default()).unwrap();
     assert_eq!(infos[0].records, Count::Exact(2950));
+    let error = read(&CONNECTOR, &home, &[]).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotRecognised);
+    assert!(error.next_step().unwrap().contains("NAME.usearch"), "{error}");
     assert!(infos[0].producer.as_deref().unwrap().starts_with("usearch 2.26"), "{:?}", infos[0].producer);
     let strangers = ["x.fvecs", "x.fbin", "x_be.npy", "x.npz", "hnswlib_l2.bin", "flat_l2.faiss", "x-angular.hdf5"];
     assert!(strangers.iter().all(|name| (CONNECTOR.probe)(&home.join(name)).is_none()));

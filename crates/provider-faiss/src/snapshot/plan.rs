@@ -37,6 +37,8 @@ pub struct Plan {
     pub id_maps: Vec<Span>,
     /// True if vectors were brought to unit length.
     pub normalised: bool,
+    /// True if the user calls the inner product cosine.
+    pub is_cosine: bool,
     /// How the index searches.
     pub index: Option<IndexSpec>,
     /// Settings that only FAISS understands.
@@ -46,6 +48,9 @@ pub struct Plan {
     /// What else is worth telling.
     pub notes: Vec<String>,
 }
+
+const CALLED_COSINE: &str = "the index declares inner product and --metric says cosine: answers are the same only if all \
+                             vectors, and all queries, have length 1";
 
 /// Rows whose codes, and ids if they have any, stand one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +80,7 @@ impl Plan {
             runs: Vec::new(),
             id_maps: Vec::new(),
             normalised: false,
+            is_cosine: false,
             index: None,
             settings: Vec::new(),
             approximate: Vec::new(),
@@ -91,6 +97,22 @@ impl Plan {
         }
     }
 
+    /// Takes the user's word about an index of inner products: FAISS has no cosine but that of unit vectors.
+    pub fn call_it(&mut self, said: Option<Metric>) {
+        if said == Some(Metric::Cosine) && self.metric() == Some(Metric::Dot) {
+            self.is_cosine = true;
+            self.notes.push(CALLED_COSINE.to_owned());
+        }
+    }
+
+    fn metric(&self) -> Option<Metric> {
+        match self.codec {
+            Codec::Bits => Some(Metric::Hamming),
+            _ if self.is_cosine => Some(Metric::Cosine),
+            _ => metric(self.header.metric).and_then(|(_, ours)| ours),
+        }
+    }
+
     /// The vector column.
     pub fn vector(&self) -> VectorSpec {
         let element = match (self.codec, self.centroids) {
@@ -104,7 +126,7 @@ impl Plan {
             kind: if is_bits { VectorKind::Bits } else { VectorKind::Dense },
             element,
             dim: Some(self.dim).filter(|dim| *dim > 0),
-            metric: if is_bits { Some(Metric::Hamming) } else { metric(self.header.metric).and_then(|(_, ours)| ours) },
+            metric: self.metric(),
             normalised: self.normalised,
             index: self.index.clone(),
             ..VectorSpec::dense("", self.dim)

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use tranship_collection::Metric;
-use tranship_connector::ErrorKind;
+use tranship_connector::{ErrorKind, OpenOptions};
 
-use crate::support::{Array, compare, compare_nearly, lossy, open, read_plain, read_with};
+use crate::support::{Array, compare, compare_nearly, list, lossy, open, read_plain, read_with};
 
 static DUMPS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
@@ -83,6 +83,24 @@ fn a_normalising_transform_gives_unit_vectors() {
     let wanted: Vec<Vec<u32>> = ids.iter().map(|id| by_id[id].clone()).collect();
     compare_nearly("pretransform_l2norm", &outcome, &ids, &wanted);
     assert_eq!(ids.len(), truth.rows.len());
+}
+
+#[test]
+fn inner_product_may_be_called_cosine_and_nothing_else_may() {
+    let cosine = OpenOptions { metric: Some(Metric::Cosine), ..OpenOptions::default() };
+    let says_so = |notes: &[String]| notes.iter().any(|note| note.contains("--metric says cosine"));
+    for (name, metric, called) in [
+        ("flat_ip.faiss", Metric::Cosine, true),
+        ("flat_l2.faiss", Metric::L2, false),
+        ("binary_flat.faiss", Metric::Hamming, false),
+    ] {
+        let info = list(&dump(name), &cosine).unwrap().remove(0);
+        assert_eq!((info.schema.vectors[0].metric, says_so(&info.notes)), (Some(metric), called), "{name}");
+        let outcome = read_with(&dump(name), &cosine).unwrap();
+        assert_eq!((outcome.schema.vectors[0].metric, says_so(&outcome.notes)), (Some(metric), called), "{name}");
+    }
+    let l2 = OpenOptions { metric: Some(Metric::L2), ..OpenOptions::default() };
+    assert_eq!(list(&dump("flat_ip.faiss"), &l2).unwrap()[0].schema.vectors[0].metric, Some(Metric::Dot));
 }
 
 fn normalised(row: &[u32]) -> Vec<u32> {

@@ -173,9 +173,6 @@ impl Collection {
         let schema = dialect::collection_schema(&self.name, &self.fields, &self.indexes, vendor, &options.limits);
         let mut schema = schema.map_err(|error| error.with("collection", &self.shown_name))?;
         schema.aliases = self.aliases.clone();
-        for vector in &mut schema.vectors {
-            vector.metric = vector.metric.or(options.metric);
-        }
         schema.namespaced = self.segments.iter().any(|segment| self.namespace(segment.partition).is_some());
         Ok(schema)
     }

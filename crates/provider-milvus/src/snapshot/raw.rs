@@ -304,7 +304,7 @@ fn read_schemas(file: &Path) -> Result<Vec<Described>> {
             .hint("write what pymilvus' describe_collection answers, as JSON or as Python prints it")
     };
     let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;
-    let value: Value = serde_json::from_str(text).or_else(|_| python::parse(text)).map_err(bad)?;
+    let value = json_or_python(text).map_err(bad)?;
     let mut found = Vec::new();
     match &value {
         Value::Array(items) => {
@@ -326,6 +326,16 @@ fn read_schemas(file: &Path) -> Result<Vec<Described>> {
     Ok(found)
 }
 
+/// What is neither is told of as what it looks like: Python puts strings between single quotes.
+fn json_or_python(text: &str) -> std::result::Result<Value, String> {
+    serde_json::from_str(text).or_else(|error| {
+        let is_list = text.trim_start().starts_with(['{', '[']);
+        let first_quote = text.chars().find(|c| matches!(c, '"' | '\''));
+        let looks_like_json = is_list && first_quote != Some('\'');
+        python::parse(text).map_err(|reason| if looks_like_json { format!("it is no JSON: {error}") } else { reason })
+    })
+}
+
 fn is_description(value: &Value) -> bool {
     value.get("fields").is_some_and(Value::is_array)
         || value.get("schema").is_some_and(|s| s.is_object() || s.is_string())
@@ -333,7 +343,7 @@ fn is_description(value: &Value) -> bool {
 
 fn described(name: Option<&str>, value: &Value) -> Result<Described> {
     let inner = match value.get("schema") {
-        Some(Value::String(text)) => serde_json::from_str(text).or_else(|_| python::parse(text)).map_err(|reason| {
+        Some(Value::String(text)) => json_or_python(text).map_err(|reason| {
             Error::usage(format!("the schema of `{}` cannot be read: {reason}", name.unwrap_or_default()))
         })?,
         Some(schema @ Value::Object(_)) => schema.clone(),

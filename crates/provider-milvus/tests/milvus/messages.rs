@@ -106,6 +106,28 @@ fn a_schema_that_fits_two_collections_asks_for_the_id() {
     assert!(infos[0].notes.iter().any(|note| note.contains("schema `unnamed` fits 2 collections")));
     assert_eq!(read(&tree, "70", &options).unwrap().records.len(), 1);
     refused(read(&tree, "unnamed", &options), 2, &["fits 2 collections", "7, 70", "collection_id"]);
-    fs::write(&schema, "not a schema").unwrap();
-    refused(list(&tree, &options), 2, &["schema.py", "describe_collection"]);
+}
+
+#[test]
+fn a_schema_that_cannot_be_read_is_told_of_as_what_it_looks_like() {
+    let mut made = made();
+    made.write();
+    let tree = made.root().join("binlogs");
+    let schema = made.dir.path().join("schema.py");
+    let options = [("schema", schema.to_str().unwrap())];
+    for (text, said) in [
+        ("not a schema", "the end expected, found \"a schema\""),
+        ("{'fields': [{'name': 'pk\\u00e9'}]}", "other escapes than"),
+        (
+            "{\"fields\": [\n  {\"name\": \"pk\\u00e9\" \"type\": 5}\n]}",
+            "no JSON: expected `,` or `}` at line 2 column 23",
+        ),
+        ("[{\"fields\": [", "no JSON: EOF while parsing a list at line 1 column 13"),
+        ("{\"schema\": \"{\\\"fields\\\": 1 2}\"}", "no JSON: expected `,` or `}` at line 1 column 14"),
+    ] {
+        fs::write(&schema, text).unwrap();
+        refused(list(&tree, &options), 2, &["schema.py", said]);
+    }
+    fs::write(&schema, "{").unwrap();
+    refused(list(&tree, &options), 2, &["describe_collection"]);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::builder::{FixedSizeBinaryBuilder, ListBuilder};
 use arrow_array::{ArrayRef, BinaryArray, FixedSizeBinaryArray, Float32Array, Int32Array, StringArray};
 use serde_json::{Value, json};
-use tranship_collection::{Element, Metric, VectorKind};
+use tranship_collection::{Element, VectorKind};
 use tranship_testkit::reading::{Outcome, Vector};
 
 use crate::made::{COLLECTION, DEFAULT, EU, Made, binlog, delta_v1, delta_v2, dim, field, int64s, key, parquet};
@@ -340,16 +340,15 @@ fn several_events_of_one_binlog_follow_each_other() {
 }
 
 #[test]
-fn a_text_field_may_be_the_document_and_a_metric_may_be_given() {
+fn a_text_field_may_be_the_document() {
     let mut made = Made::new([one_vector(), vec![field(102, "body", 21, json!({}))]].concat());
     made.segment(DEFAULT, 1, &[1], &[(100, 5, int64s(&[1])), (101, 101, vectors(1)), (102, 21, texts(&["hello"]))]);
     let root = made.write();
     let mut options = crate::support::options("", &[]);
-    (options.document_column, options.metric) = (Some("body".to_owned()), Some(Metric::Dot));
+    options.document_column = Some("body".to_owned());
     let outcome = read_with(&root, &options).unwrap();
     let record = &outcome.records[0];
     assert_eq!((record.document.as_deref(), record.metadata.as_deref()), (Some("hello"), None));
-    assert_eq!(outcome.schema.vectors[0].metric, Some(Metric::Dot));
     options.document_column = Some("none".to_owned());
     let error = read_with(&root, &options).unwrap_err();
     assert_eq!((error.kind().exit_code(), error.next_step()), (2, Some("text fields are: body")));

@@ -17,12 +17,21 @@ fn check(error: &Error, kind: ErrorKind, message: &str, hint: &str) {
     assert!(error.next_step().unwrap_or("").contains(hint), "{error}: {:?}", error.next_step());
 }
 
+fn list_of(path: &std::path::Path) -> tranship_connector::Result<Vec<tranship_connector::CollectionInfo>> {
+    (CONNECTOR.list.unwrap())(&Locator { provider: None, path: path.to_owned() }, &OpenOptions::default())
+}
+
 const TABLE: &str =
     "CREATE TABLE t (a int, b int, e vector(1), g vector(1) GENERATED ALWAYS AS (e) STORED, PRIMARY KEY (a, b));\n";
 
 #[test]
 fn unclear_choices_list_what_there_is() {
     let (_dir, root) = stored();
+    let toc = root.join("dirfmt/toc.dat");
+    let folder = format!("give the folder: pgvector:{}", root.join("dirfmt").display());
+    for error in [load(&toc, &options(&[])).unwrap_err(), list_of(&toc).unwrap_err()] {
+        check(&error, ErrorKind::NotRecognised, "only the table of contents", &folder);
+    }
     let error = load(&root.join("plain.sql"), &options(&[])).unwrap_err();
     check(&error, ErrorKind::Usage, "holds 2 tables with vectors", "app.Docs ,odd, public.plain");
     let error = load(&root.join("plain.sql"), &options(&[("collection", "nope")])).unwrap_err();

@@ -44,6 +44,8 @@ fn check(fixture: &str, stem: &str) -> Outcome {
     let compared = compare(&outcome, &dump.truth(&format!("{stem}.jsonl")));
     let infos = CONNECTOR.list.unwrap()(&locator(&snapshot), &OpenOptions::default()).unwrap();
     assert_eq!(infos.iter().map(|info| info.records).collect::<Vec<_>>(), [Count::Exact(compared as u64)]);
+    let producer = infos[0].producer.as_deref().unwrap();
+    assert!(producer.starts_with("Qdrant (") && producer.ends_with("; its files name no version)"), "{producer}");
     outcome
 }
 

@@ -124,7 +124,8 @@ impl Wishes {
         self.element.unwrap_or(RawElement::Kept(tranship_collection::Element::F32))
     }
 
-    fn settle_database(&self, look: &Look, label: &str, options: &OpenOptions) -> Result<u64> {
+    /// Settles which database is read.
+    pub fn settle_database(&self, look: &Look, label: &str, options: &OpenOptions) -> Result<u64> {
         if let Some(number) = self.database {
             return match look.contents.databases.contains_key(&number) {
                 true => Ok(number),
@@ -215,7 +216,7 @@ impl Wishes {
 
 impl Choice {
     /// The schema of the collection.
-    pub fn schema(&self, options: &OpenOptions) -> CollectionSchema {
+    pub fn schema(&self) -> CollectionSchema {
         let prefix = String::from_utf8_lossy(&self.wishes.prefix);
         let prefix = prefix.trim_end_matches([':', '/', '.', '-', '_']);
         let name = if prefix.is_empty() { database_name(self.database) } else { prefix.to_owned() };
@@ -223,7 +224,6 @@ impl Choice {
         let spec = |vector: &VectorField| VectorSpec {
             kind: VectorKind::Dense,
             element: self.element.element(),
-            metric: options.metric,
             ..VectorSpec::dense(vector.name.clone(), vector.dim)
         };
         schema.vectors = self.vectors.iter().map(spec).collect();

@@ -47,7 +47,7 @@ pub struct PreparedFile<'a> {
 impl RedisSource {
     /// What was settled after a first look.
     pub fn new(blob: Blob, look: &Look, choice: Choice, options: &OpenOptions) -> Self {
-        let mut schema = choice.schema(options);
+        let mut schema = choice.schema();
         let vendor = json!({
             "producer": look.contents.producer(look.header),
             "rdb_version": look.header.version,

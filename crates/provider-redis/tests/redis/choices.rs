@@ -4,7 +4,7 @@ use tranship_connector::{Count, ErrorKind};
 use tranship_provider_redis::CONNECTOR;
 
 use crate::build::{Rdb, floats, text};
-use crate::reading::{list, metadata, options, read_bytes, refuse, save};
+use crate::reading::{list, locator, metadata, options, read_bytes, refuse, save};
 
 fn vector() -> Vec<u8> {
     floats(&[0.5, -1.0])
@@ -37,6 +37,13 @@ fn several_databases_with_vectors_are_a_choice() {
     let infos = list(&saved.path, &[]);
     let shown: Vec<_> = infos.iter().map(|info| (info.name.as_str(), info.records)).collect();
     assert_eq!(shown, [("db0", Count::Exact(2)), ("db3", Count::Exact(1)), ("db4", Count::UpTo(0))]);
+    for chosen in [("db", "3"), ("collection", "db3")] {
+        let infos = list(&saved.path, &[chosen]);
+        assert_eq!(infos.iter().map(|info| info.name.as_str()).collect::<Vec<_>>(), ["db3"]);
+    }
+    let unknown = (CONNECTOR.list.unwrap())(&locator(&saved.path), &options(&[("db", "9")])).unwrap_err();
+    assert!(unknown.to_string().contains("has no database 9"), "{unknown}");
+    assert_eq!(unknown.next_step(), Some("it has db0, db3, db4"));
     assert!(refuse(&file, &[("db", "9")]).to_string().contains("has no database 9"));
     assert!(refuse(&file, &[("db", "x")]).to_string().contains("`db=x` is not understood"));
     assert!(refuse(&file, &[("collection", "docs")]).next_step().unwrap().contains("db0"));

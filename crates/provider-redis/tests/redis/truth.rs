@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tranship_collection::{Element, Metric, json};
+use tranship_collection::{Element, json};
 use tranship_connector::{Count, PrepareContext, RowLedger};
 use tranship_testkit::fixtures;
 use tranship_testkit::reading::Outcome;
@@ -82,13 +82,11 @@ fn a_list_tells_producer_counts_and_what_there_is_to_choose() {
 #[test]
 fn splits_are_a_function_of_the_file_and_can_be_read_in_any_order_and_again() {
     let (_dir, path, truth) = dump();
-    let mut options = options(&[("vector", "embedding")]);
-    options.metric = Some(Metric::Cosine);
+    let options = options(&[("vector", "embedding")]);
     let source = open(&path, &options).unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let context = PrepareContext { memory_bytes: 1 << 20, split_bytes: 20_000, scratch: scratch.path() };
     let prepared = source.prepare(&context).unwrap();
-    assert_eq!(prepared.schema().vectors[0].metric, Some(Metric::Cosine));
     let splits: Vec<_> = prepared.splits().unwrap().map(Result::unwrap).collect();
     assert!(splits.len() > 10);
     let again: Vec<_> = prepared.splits().unwrap().map(Result::unwrap).collect();
