@@ -15,8 +15,8 @@ use serde_json::json;
 use tranship_collection::{BatchView, CollectionSchema, Fault, IdKind};
 use tranship_connector::mapping::RowFault;
 use tranship_connector::{
-    CreateOptions, Error, ErrorKind, Job, Mapping, Negotiated, Result, ShardFile, ShardOutput, ShardWriter, Sink,
-    Survey, Totals,
+    CreateOptions, Error, ErrorKind, Job, Mapping, Negotiated, Result, Rules, ShardFile, ShardOutput, ShardWriter,
+    Sink, Survey, Totals,
 };
 use tranship_storage::DurableFile;
 use tranship_storage::staging::JOB_DIR;
@@ -63,6 +63,10 @@ impl BundleSink {
 }
 
 impl Sink for BundleSink {
+    fn rules(&self) -> Option<&'static Rules> {
+        Some(self.form.rules())
+    }
+
     fn survey_with(&self, schema: &CollectionSchema) -> Result<Option<Mapping>> {
         let name = self.collection_name(schema)?;
         plan::mapping(self.form.rules(), schema, &self.options, name).map(Some)

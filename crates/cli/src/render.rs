@@ -117,7 +117,14 @@ pub fn migration_total(report: &MigrateReport) -> String {
 
 fn losses(text: &mut String, losses: &[Loss]) {
     for loss in losses {
-        line!(text, "  loss     {} ({}): {}: {} -> {}", loss.code, grade(loss.grade), loss.path, loss.from, loss.to);
+        let concerns = match (loss.records, loss.examples.as_slice()) {
+            (None, _) => String::new(),
+            (Some(records), []) => format!(" ({records} records)"),
+            (Some(records), ids) if records as usize <= ids.len() => format!(" ({})", ids.join(", ")),
+            (Some(records), [first, ..]) => format!(" ({records} records, the first {first})"),
+        };
+        let (code, grade, path) = (&loss.code, grade(loss.grade), &loss.path);
+        line!(text, "  loss     {code} ({grade}): {path}: {} -> {}{concerns}", loss.from, loss.to);
     }
 }
 
@@ -181,6 +188,11 @@ pub fn planned(report: &PlanReport) -> String {
             "  consent  {}",
             report.needs_consent.iter().map(|c| format!("--allow-loss {c}")).collect::<Vec<_>>().join(" ")
         );
+    }
+    if let Some(needs) = &report.target {
+        line!(text, "  disk     about {} bytes of data, from {} records", needs.data_bytes, needs.sampled);
+        needs.files.iter().for_each(|(name, bytes)| line!(text, "  file     {name}, {bytes} bytes"));
+        line!(text, "  index    about {} MiB of memory at the target", needs.index_memory_bytes >> 20);
     }
     report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
     text

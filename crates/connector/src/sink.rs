@@ -14,11 +14,17 @@ use tranship_storage::SourceIdentity;
 use crate::error::Result;
 use crate::loss::Loss;
 use crate::mapping::Mapping;
+use crate::rules::Rules;
 use crate::source::RowLedger;
 use crate::survey::Survey;
 
 /// A target that collections are written to.
 pub trait Sink: Send + Sync {
+    /// What the target can hold; `None` for one that holds everything.
+    fn rules(&self) -> Option<&'static Rules> {
+        None
+    }
+
     /// The mapping that the records are to be surveyed with before the target can say what it loses; `None` for a
     /// target that takes every record as it is.
     fn survey_with(&self, _schema: &CollectionSchema) -> Result<Option<Mapping>> {

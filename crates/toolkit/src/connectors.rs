@@ -4,6 +4,7 @@ use serde::Serialize;
 use tranship_connector::{Capabilities, SourceOption};
 
 use crate::providers::registry;
+use crate::targets;
 
 /// One row of the matrix.
 #[derive(Debug, Clone, Serialize)]
@@ -44,6 +45,7 @@ pub fn markdown() -> String {
         [&name, c.reads, c.writes, c.vectors, c.ids, c.metadata, c.proven_with].map(str::to_owned)
     });
     let mut text = table(header, matrix);
+    text.push_str(&targets::markdown());
     for row in &rows {
         let covers = row.capabilities.covers.iter().map(|c| [c.what, c.known.words(), c.note].map(str::to_owned));
         let described =
@@ -62,7 +64,7 @@ pub fn markdown() -> String {
     text
 }
 
-fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut text = format!("| {} |\n|{}\n", header.join(" | "), "---|".repeat(N));
     for row in rows {
         let cells = row.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell.replace('|', "\\|") });

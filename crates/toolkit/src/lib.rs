@@ -19,8 +19,10 @@ pub mod open;
 pub mod plan;
 pub mod providers;
 pub mod recall;
+pub mod sample;
 pub mod settings;
 pub mod survey;
+mod targets;
 pub mod verify;
 
 pub use settings::Settings;

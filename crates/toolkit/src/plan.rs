@@ -7,6 +7,7 @@ use tranship_storage::SourceIdentity;
 
 use crate::convert::ConvertOptions;
 use crate::open;
+use crate::sample::{TargetNeeds, target_needs};
 use crate::settings::Settings;
 use crate::survey::survey;
 
@@ -42,6 +43,8 @@ pub struct PlanReport {
     pub losses: Vec<Loss>,
     /// Codes that must be given to `--allow-loss`.
     pub needs_consent: Vec<String>,
+    /// What the target will hold and need, for bundles.
+    pub target: Option<TargetNeeds>,
     /// What else is worth telling.
     pub notes: Vec<String>,
 }
@@ -49,7 +52,7 @@ pub struct PlanReport {
 /// Plans a conversion.
 pub fn plan(options: &PlanOptions, settings: &Settings<'_>) -> Result<PlanReport> {
     let opened = open::source(&options.source, &options.open)?;
-    let (_, sink) = open::sink(&options.target, &options.create)?;
+    let (connector, sink) = open::sink(&options.target, &options.create)?;
     let scratch = settings.scratch()?;
     let identity = opened.source.identity()?;
     let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
@@ -65,6 +68,12 @@ pub fn plan(options: &PlanOptions, settings: &Settings<'_>) -> Result<PlanReport
         }
     }
     let memory = memory + tranship_pipeline::run::shard_memory_bytes(&*sink, prepared.schema())?;
+    let needs_consent: Vec<String> =
+        denied(&negotiated.losses, &options.create.allow_loss).map(|loss| loss.code.clone()).collect();
+    let target = match needs_consent.is_empty() {
+        true => target_needs(&*prepared, connector, &options.create, &negotiated, found.records, scratch.path())?,
+        false => None,
+    };
     Ok(PlanReport {
         schema: prepared.schema().clone(),
         records: prepared.ledger().live,
@@ -72,7 +81,8 @@ pub fn plan(options: &PlanOptions, settings: &Settings<'_>) -> Result<PlanReport
         splits: (!identity.files.is_empty()).then_some(splits),
         memory_per_split_bytes: memory,
         parallel_splits: (engine.memory_bytes / memory.max(1)).clamp(1, engine.threads as u64),
-        needs_consent: denied(&negotiated.losses, &options.create.allow_loss).map(|loss| loss.code.clone()).collect(),
+        needs_consent,
+        target,
         losses: negotiated.losses,
         notes: prepared.notes(),
     })
