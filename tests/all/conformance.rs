@@ -1,8 +1,8 @@
 //! Every connector that reads and writes, against the same demands.
 
 use crate::transfer::{engine, read, tree, write};
-use tranship_collection::Element;
 use tranship_collection::fingerprint::FingerprintSummary;
+use tranship_collection::{Element, Metric};
 use tranship_connector::{ErrorKind, Locator, OpenOptions};
 use tranship_storage::Limits;
 use tranship_testkit::bundles::fingerprint;
@@ -19,7 +19,26 @@ fn two_way_connectors() -> Vec<&'static str> {
 
 fn collections() -> Vec<(&'static str, Generator)> {
     let plain = Generator::default();
-    vec![
+    let random = (0..8).map(|seed| {
+        let flag = |bit: u64| seed & bit != 0;
+        let metric = [Metric::Cosine, Metric::Dot, Metric::L2][seed as usize % 3];
+        let kinds = Generator { mixed_ids: flag(1), namespaced: flag(2), all_vectors: flag(4), ..plain.clone() };
+        (
+            "random",
+            Generator {
+                seed: 100 + seed,
+                rows: 40,
+                dim: 4,
+                metric,
+                wild: true,
+                narrow: flag(2),
+                bits: flag(1),
+                empty_multi: true,
+                ..kinds
+            },
+        )
+    });
+    let named = vec![
         ("plain", plain.clone()),
         ("mixed ids", Generator { mixed_ids: true, ..plain.clone() }),
         ("namespaces", Generator { namespaced: true, ..plain.clone() }),
@@ -29,8 +48,10 @@ fn collections() -> Vec<(&'static str, Generator)> {
             "everything",
             Generator { mixed_ids: true, namespaced: true, all_vectors: true, narrow: true, seed: 7, ..plain.clone() },
         ),
-        ("one record", Generator { rows: 1, ..plain }),
-    ]
+        ("one record", Generator { rows: 1, ..plain.clone() }),
+        ("no records", Generator { rows: 0, ..plain.clone() }),
+    ];
+    named.into_iter().chain(random).collect()
 }
 
 #[test]

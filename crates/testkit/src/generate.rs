@@ -60,6 +60,8 @@ pub struct Generator {
     pub bits: bool,
     /// Multivectors without rows among the others, which not every target takes.
     pub empty_multi: bool,
+    /// Metadata that hardly any target takes: numbers of any size, U+0000, empty lists and objects, odd keys.
+    pub wild: bool,
     /// Records per batch.
     pub batch_rows: usize,
 }
@@ -77,6 +79,7 @@ impl Default for Generator {
             narrow: false,
             bits: false,
             empty_multi: false,
+            wild: false,
             batch_rows: 64,
         }
     }
@@ -168,7 +171,7 @@ impl Generator {
         let namespace = ["", "tenant-a", "tenant ü"][random.below(3) as usize];
         let document = (random.below(4) > 0)
             .then(|| format!("text {row} \"quoted\"\n\t\u{1F600} {}", "lorem ".repeat(random.below(9) as usize)));
-        let metadata = (random.below(5) > 0).then(|| metadata(row, random));
+        let metadata = (random.below(5) > 0).then(|| if self.wild { wild(row, random) } else { metadata(row, random) });
         let text = RowText {
             id: &id,
             id_kind: if integer { IdKind::Integer } else { IdKind::Text },
@@ -208,6 +211,35 @@ fn floats(count: usize, random: &mut Random) -> Vec<f32> {
     const AWKWARD: [f32; 8] = [0.0, -0.0, 1.0, f32::MIN_POSITIVE, 1e-45, 16_777_216.0, -3.4e38, 0.1];
     let awkward = |random: &mut Random| AWKWARD[random.below(8) as usize];
     (0..count).map(|_| if random.below(12) == 0 { awkward(random) } else { random.unit() }).collect()
+}
+
+/// One of each kind of value under one of each kind of key.
+fn wild(row: usize, random: &mut Random) -> String {
+    const KEYS: [&str; 10] = ["a", "a.b", "$set", "", "_x", "ü", "with space", "null\\u0000", "A", "a.b.c"];
+    const VALUES: [&str; 16] = [
+        "18446744073709551616",
+        "-9223372036854775809",
+        "9007199254740993",
+        "18446744073709551615",
+        "0.1234567890123456789",
+        "1e308",
+        "-0",
+        "2.0",
+        "[]",
+        "{}",
+        "[\"x\", \"y\"]",
+        "[1, 2]",
+        "[true, 1]",
+        "\"nul \\u0000 inside\"",
+        "{\"b\": 1, \"b.c\": null, \"\": {\"$x\": [[1.5]]}}",
+        "null",
+    ];
+    let start = random.below(10) as usize;
+    let keys = (0..random.below(6) as usize).map(|step| KEYS[(start + step) % 10]);
+    let mut entries: Vec<String> =
+        keys.map(|key| format!("\"{key}\": {}", VALUES[random.below(16) as usize])).collect();
+    entries.push(format!("\"row\": {row}"));
+    format!("{{{}}}", entries.join(", "))
 }
 
 fn metadata(row: usize, random: &mut Random) -> String {
