@@ -40,8 +40,10 @@ class Contender:
     name: str
     command: list
     output: str
-    # False for the floor, which writes vectors of its own.
+    # False for what writes vectors of its own, or a form that only its vendor reads.
     checked: bool = True
+    # A command that proves the output, where the facts cannot.
+    proof: list = None
     runs: list = field(default_factory=list)
     output_mb: float = 0.0
 
@@ -181,6 +183,37 @@ def faiss_archive(options):
     return native_archive(options, "faiss", "FAISS index file -> archive", "faiss", "faiss", "faiss-cpu + pyarrow")
 
 
+def bundle(options, target, peer, flags=()):
+    """Archive -> bundle: tranship, a script around the vendor's own writer, and tranship's own Parquet archive as the measure."""
+    rows, dim = options.rows or 200_000, options.dim or 768
+    lines, facts = jsonl_source(options, rows, dim)
+    source = os.path.join(options.work, f"{rows}x{dim}.tranship")
+    if not os.path.exists(source):
+        run_quietly([*tranship(options, f"jsonl:{lines}", f"archive:{source}"), "--metric", "cosine"])
+    out = os.path.join(options.work, "out")
+    written = f"{out}.{target}"
+    command = tranship(options, f"archive:{source}", f"{target}:{written}") + list(flags)
+    again = tranship(options, f"archive:{source}", f"archive:{out}.tranship")
+    contenders = [
+        Contender("tranship", command, written, proof=[options.tranship, "verify", source, f"{target}:{written}"]),
+        Contender(peer, native(options, f"peers/bundle_{target}.py", source, f"{out}.peer"), f"{out}.peer", checked=False),
+        Contender("tranship, archive again", again, f"{out}.tranship"),
+    ]
+    return Bench(f"bundle-{target}", f"archive -> bundle for {target}", rows, dim, source, facts, contenders)
+
+
+def bundle_qdrant(options):
+    return bundle(options, "qdrant", "pyarrow + json.dumps")
+
+
+def bundle_milvus(options):
+    return bundle(options, "milvus", "pyarrow + pymilvus LocalBulkWriter")
+
+
+def bundle_pgvector(options):
+    return bundle(options, "pgvector", "pyarrow + pgvector-python, COPY BINARY")
+
+
 BENCHES = {
     "jsonl-archive": jsonl_archive,
     "archive-jsonl": archive_jsonl,
@@ -189,6 +222,9 @@ BENCHES = {
     "milvus-archive": milvus_archive,
     "postgres-archive": postgres_archive,
     "faiss-archive": faiss_archive,
+    "bundle-qdrant": bundle_qdrant,
+    "bundle-milvus": bundle_milvus,
+    "bundle-pgvector": bundle_pgvector,
 }
 
 
@@ -231,6 +267,8 @@ def measure(contender):
 
 
 def check(bench, contender):
+    if contender.proof:
+        return run_quietly(contender.proof)
     answer = subprocess.run(python("check.py", contender.output), check=True, capture_output=True, text=True)
     facts = json.loads(answer.stdout)
     if facts != bench.facts:

@@ -14,7 +14,7 @@ const NATIVE: &str = "bench-native";
 /// `cargo xtask bench [NAME] [--rows N] [--write]`; the arguments are those of `benches/run.py`.
 pub fn run(arguments: &[String]) -> Outcome {
     engines::make_all(&[ENVIRONMENT, NATIVE])?;
-    shell::run(&mut shell::cargo(&["build", "--release", "--package", "tranship-cli"]))?;
+    shell::run(&mut shell::cargo(&["build", "--release", "--bin", "tranship"]))?;
     let mut harness = Command::new(engines::python(ENVIRONMENT));
     harness.current_dir(shell::root()).arg("benches/run.py").arg("--tranship").arg(binary());
     harness.arg("--native").arg(engines::python(NATIVE));
