@@ -187,3 +187,42 @@ fn a_damaged_bundle_is_an_error_that_names_the_file() {
         assert!(error.context().iter().any(|(_, value)| value.contains(damage)), "{damage}: {error:?}");
     }
 }
+
+#[test]
+fn wild_records_come_back_from_a_target_of_flat_metadata_as_they_went() {
+    for seed in 0..20 {
+        let kinds = Generator { mixed_ids: seed % 2 == 0, namespaced: seed % 3 == 0, ..Generator::default() };
+        let generator = Generator { seed, rows: 200, dim: 2, metric: Metric::Dot, wild: true, ..kinds };
+        let (schema, batches) = (generator.schema(), generator.batches());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("toy");
+        let allowed = ["VECTOR_MISSING", "METADATA_TOO_LARGE", "DOCUMENT_TOO_LARGE"].map(str::to_owned).to_vec();
+        let options = CreateOptions { allow_loss: allowed, ..CreateOptions::default() };
+        let mapping = bundles::write(&CONNECTOR, &path, &schema, &batches, &options).unwrap();
+        let project = |batch| mapping.project(batch, &schema).unwrap();
+        let projected: Vec<RecordBatch> = batches.iter().map(project).collect();
+        let wanted = bundles::fingerprint(&mapping.projected_schema(&schema), &projected);
+        assert!(wanted.records() > 50, "seed {seed}: nearly everything was left out");
+        let source = reopen(&path).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let context =
+            tranship_connector::PrepareContext { memory_bytes: 1 << 28, split_bytes: 1 << 20, scratch: scratch.path() };
+        let prepared = source.prepare(&context).unwrap();
+        let mut found = Vec::new();
+        for split in prepared.splits().unwrap() {
+            for batch in prepared.open(split.unwrap(), &mut NoRejects).unwrap() {
+                found.push(batch.unwrap());
+            }
+        }
+        let found = bundles::fingerprint(prepared.schema(), &found);
+        assert_eq!(found.summary(), wanted.summary(), "seed {seed}");
+    }
+}
+
+struct NoRejects;
+
+impl tranship_connector::RejectSink for NoRejects {
+    fn reject(&mut self, reject: tranship_connector::Reject) -> tranship_connector::Result<()> {
+        panic!("{}: {}", reject.place, reject.reason)
+    }
+}
