@@ -9,6 +9,7 @@ mod command_line;
 mod conformance;
 mod crash;
 mod damage;
+mod deltas;
 mod determinism;
 mod distrust;
 mod fuzz_corpus;

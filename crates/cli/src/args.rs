@@ -59,6 +59,10 @@ pub enum Verb {
     Convert(Convert),
     /// Is archive A whole; or are A and B the same, and if not which records differ
     Verify(Verify),
+    /// What must be written and deleted to make A into B, and back: a delta and its inverse
+    Diff(Diff),
+    /// Apply a delta to the set that it was made from
+    Apply(Apply),
     /// Will search still answer the same: exact overlap and index recall of A and B
     Recall(Recall),
     /// What can be read and written
@@ -253,6 +257,37 @@ pub enum LevelArg {
     L2,
     /// Values and duplicate ids
     L3,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The set as it was, such as the archive that was loaded before the window
+    pub a: String,
+    /// The set as it is
+    pub b: String,
+    /// Directory of the delta; its inverse goes to DELTA.inverse
+    #[arg(short = 'd', long, value_name = "DELTA")]
+    pub delta: PathBuf,
+    /// Which collection of B, where B holds several
+    #[arg(long, value_name = "NAME")]
+    pub collection_b: Option<String>,
+    /// Option of the connector of B
+    #[arg(long = "option-b", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub options_b: Vec<(String, String)>,
+    #[command(flatten)]
+    pub from: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The set that the delta was made from
+    pub base: String,
+    /// Directory of the delta
+    pub delta: PathBuf,
+    /// The archive that comes of it, as in archive:./new.tranship
+    pub target: String,
+    #[command(flatten)]
+    pub from: SourceArgs,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tranship_connector::{Count, Error, Grade, Loss, Result};
 use tranship_toolkit::connectors::ConnectorRow;
 use tranship_toolkit::convert::ConvertReport;
+use tranship_toolkit::diff::{ApplyReport, DiffReport};
 use tranship_toolkit::inspect::InspectReport;
 use tranship_toolkit::migrate::{CollectionReport, MigrateReport, proof_class};
 use tranship_toolkit::plan::PlanReport;
@@ -214,6 +215,34 @@ pub fn converted(report: &ConvertReport) -> String {
     );
     losses(&mut text, &report.losses);
     report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
+    text
+}
+
+/// What a delta holds.
+pub fn differed(report: &DiffReport) -> String {
+    let mut text = String::new();
+    let DiffReport { base, result, .. } = report;
+    line!(text, "{} records {} -> {} records {}", base.records, base.digest, result.records, result.digest);
+    line!(text, "  added    {}", report.added);
+    line!(text, "  changed  {}", report.changed);
+    line!(text, "  deleted  {}", report.deleted);
+    line!(text, "  delta    {}", report.delta.display());
+    line!(text, "  inverse  {}", report.inverse.display());
+    text
+}
+
+/// What came of a delta.
+pub fn applied(report: &ApplyReport) -> String {
+    let mut text = String::new();
+    line!(
+        text,
+        "{} upserts, {} deletes: {} records, digest {} as the delta states -> {}",
+        report.upserts,
+        report.deletes,
+        report.records,
+        report.fingerprint.digest,
+        report.target
+    );
     text
 }
 

@@ -8,6 +8,7 @@ use tranship_connector::{CreateOptions, Error, OpenOptions, Reject, Result};
 use tranship_storage::staging::with_suffix;
 use tranship_storage::{Limits, write_whole};
 use tranship_toolkit::convert::{ConvertOptions, convert};
+use tranship_toolkit::diff::{ApplyOptions, DiffOptions, apply, diff};
 use tranship_toolkit::inspect::{InspectOptions, inspect};
 use tranship_toolkit::migrate::{MigrateOptions, migrate};
 use tranship_toolkit::plan::{PlanOptions, plan};
@@ -35,6 +36,8 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Plan(args) => run_plan(args, &settings, json),
         Verb::Convert(args) => run_convert(args, &settings, json),
         Verb::Verify(args) => run_verify(args, &settings, json),
+        Verb::Diff(args) => run_diff(args, &settings, json),
+        Verb::Apply(args) => run_apply(args, &settings, json),
         Verb::Recall(args) => run_recall(args, &settings, json),
         Verb::Connectors(args) => run_connectors(&args, json),
     };
@@ -271,6 +274,30 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
         render::to_stdout(&render::verified(&report))
     }
     Ok(report.holds())
+}
+
+fn run_diff(args: args::Diff, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let open_a = open_options(&args.from);
+    let second = SecondArgs { collection_b: args.collection_b, options_b: args.options_b, mapping: None };
+    let open_b = open_second(&second, &open_a);
+    let report = diff(&DiffOptions { a: args.a, b: args.b, open_a, open_b, delta: args.delta }, settings)?;
+    if json {
+        render::json(&report)?
+    } else {
+        render::to_stdout(&render::differed(&report))
+    }
+    Ok(true)
+}
+
+fn run_apply(args: args::Apply, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let open = open_options(&args.from);
+    let report = apply(&ApplyOptions { base: args.base, open, delta: args.delta, target: args.target }, settings)?;
+    if json {
+        render::json(&report)?
+    } else {
+        render::to_stdout(&render::applied(&report))
+    }
+    Ok(true)
 }
 
 fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result<bool> {

@@ -13,6 +13,7 @@
 pub mod connectors;
 pub mod convert;
 mod declared;
+pub mod diff;
 pub mod inspect;
 pub mod migrate;
 pub mod open;

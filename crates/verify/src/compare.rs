@@ -14,7 +14,7 @@ use tranship_collection::{CollectionSchema, SetFingerprint};
 use tranship_connector::Result;
 use tranship_pipeline::EngineOptions;
 
-use crate::join::{EntryLayout, Joined, join, spill};
+use crate::join::{EntryLayout, Found, Joined, join, spill};
 use crate::named::{Difference, difference, fetch};
 use crate::side::{Side, fingerprint};
 
@@ -76,7 +76,7 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, options: CompareOptions<'_>) -> Resul
     let differs = buckets.contains(&true);
     let joined = match differs && !options.once {
         false => Joined::default(),
-        true => second_pass(a, b, &set_a, &set_b, &buckets, options)?,
+        true => second_pass(a, b, &set_a, &set_b, &buckets, options, &mut |_| Ok(()))?,
     };
     let (in_a, in_b): (Vec<_>, Vec<_>) = joined.changed.first.iter().copied().unzip();
     let pairs = fetch(a, &in_a)?.into_iter().zip(fetch(b, &in_b)?);
@@ -130,6 +130,7 @@ fn second_pass(
     set_b: &SetFingerprint,
     buckets: &[bool],
     options: CompareOptions<'_>,
+    visit: &mut dyn FnMut(Found) -> Result<()>,
 ) -> Result<Joined> {
     let layout = EntryLayout::new(a, b, options.tolerances);
     let rows =
@@ -138,7 +139,23 @@ fn second_pass(
     let partitions = (bytes * 4).div_ceil(options.engine.memory_bytes.max(1)).clamp(1, 4096) as usize;
     let spilled_a = spill(a, &layout, buckets, partitions, options.scratch, "a", options.engine)?;
     let spilled_b = spill(b, &layout, buckets, partitions, options.scratch, "b", options.engine)?;
-    join(&layout, spilled_a, spilled_b, options.max_named)
+    join(&layout, spilled_a, spilled_b, options.max_named, visit)
+}
+
+/// Shows every record that differs to `visit`, and tells both fingerprints. Tolerances make records the same.
+pub fn each_difference(
+    a: &Side<'_>,
+    b: &Side<'_>,
+    options: CompareOptions<'_>,
+    visit: &mut dyn FnMut(Found) -> Result<()>,
+) -> Result<(FingerprintSummary, FingerprintSummary)> {
+    let set_a = fingerprint(a, options.engine)?;
+    let set_b = fingerprint(b, options.engine)?;
+    let buckets = differing_buckets(&set_a, &set_b);
+    if buckets.contains(&true) {
+        second_pass(a, b, &set_a, &set_b, &buckets, options, visit)?;
+    }
+    Ok((set_a.summary(), set_b.summary()))
 }
 
 fn differing_buckets(a: &SetFingerprint, b: &SetFingerprint) -> Vec<bool> {

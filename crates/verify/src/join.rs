@@ -179,13 +179,30 @@ fn partition_of(entry: &[u8], partitions: usize) -> usize {
     (number(entry, 0) % partitions as u128) as usize
 }
 
-/// Joins both sides' partitions.
-pub fn join(layout: &EntryLayout, mut a: Spill, mut b: Spill, keep: usize) -> Result<Joined> {
+/// What the join found about one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Only in A, with its place there.
+    Missing(Place),
+    /// Only in B, with its place there.
+    Extra(Place),
+    /// In both, but not the same.
+    Changed(Place, Place),
+}
+
+/// Joins both sides' partitions and shows everything that differs to `visit`.
+pub fn join(
+    layout: &EntryLayout,
+    mut a: Spill,
+    mut b: Spill,
+    keep: usize,
+    visit: &mut dyn FnMut(Found) -> Result<()>,
+) -> Result<Joined> {
     let mut joined = Joined::default();
     for partition in 0..a.partitions() {
         let (a, b) = (a.take(partition)?, b.take(partition)?);
         let (a, b) = (sorted(&a, layout.width()), sorted(&b, layout.width()));
-        merge(layout, &a, &b, keep, &mut joined);
+        merge(layout, &a, &b, keep, &mut joined, visit)?;
     }
     Ok(joined)
 }
@@ -196,32 +213,43 @@ fn sorted(bytes: &[u8], width: usize) -> Vec<&[u8]> {
     entries
 }
 
-fn merge(layout: &EntryLayout, a: &[&[u8]], b: &[&[u8]], keep: usize, joined: &mut Joined) {
+fn merge(
+    layout: &EntryLayout,
+    a: &[&[u8]],
+    b: &[&[u8]],
+    keep: usize,
+    joined: &mut Joined,
+    visit: &mut dyn FnMut(Found) -> Result<()>,
+) -> Result<()> {
     let (mut left, mut right) = (a.iter().peekable(), b.iter().peekable());
     loop {
         match (left.peek(), right.peek()) {
-            (None, None) => return,
+            (None, None) => return Ok(()),
             (Some(x), Some(y)) if number(x, 0) == number(y, 0) => {
-                compare_entries(layout, x, y, keep, joined);
+                if let Some(found) = compare_entries(layout, x, y, keep, joined) {
+                    visit(found)?;
+                }
                 left.next();
                 right.next();
             }
             (Some(x), y) if y.is_none_or(|y| number(x, 0) < number(y, 0)) => {
                 joined.missing.add(layout.place(x), keep);
+                visit(Found::Missing(layout.place(x)))?;
                 left.next();
             }
             (_, Some(y)) => {
                 joined.extra.add(layout.place(y), keep);
+                visit(Found::Extra(layout.place(y)))?;
                 right.next();
             }
-            (Some(_), None) => return,
+            (Some(_), None) => return Ok(()),
         }
     }
 }
 
-fn compare_entries(layout: &EntryLayout, a: &[u8], b: &[u8], keep: usize, joined: &mut Joined) {
+fn compare_entries(layout: &EntryLayout, a: &[u8], b: &[u8], keep: usize, joined: &mut Joined) -> Option<Found> {
     if number(a, 1) == number(b, 1) {
-        return;
+        return None;
     }
     let mut differing: Vec<String> = Vec::new();
     for (position, name) in [(2, "document"), (3, "metadata")] {
@@ -242,12 +270,13 @@ fn compare_entries(layout: &EntryLayout, a: &[u8], b: &[u8], keep: usize, joined
         }
     }
     if differing.is_empty() {
-        return;
+        return None;
     }
     joined.changed.add((layout.place(a), layout.place(b)), keep);
     for component in differing {
         *joined.changed_by_component.entry(component).or_default() += 1;
     }
+    Some(Found::Changed(layout.place(a), layout.place(b)))
 }
 
 impl EntryLayout {

@@ -6,6 +6,8 @@
 
 pub mod archive;
 pub mod compare;
+pub mod conform;
+pub mod delta;
 pub mod join;
 pub mod named;
 pub mod side;
