@@ -291,7 +291,8 @@ fn verified_sets(report: &CompareReport) -> String {
             .as_ref()
             .map_or(difference.id.clone(), |namespace| format!("{namespace}/{}", difference.id));
         for field in &difference.fields {
-            let note = field.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
+            let said: Vec<&str> = field.class.into_iter().chain(field.note.as_deref()).collect();
+            let note = if said.is_empty() { String::new() } else { format!(" ({})", said.join("; ")) };
             line!(text, "* {id} {}: {} -> {}{note}", field.field, field.a, field.b);
         }
     }

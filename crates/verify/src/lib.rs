@@ -5,6 +5,7 @@
 //! once more to name what differs. Memory is bounded by the budget, whatever the size of the sets.
 
 pub mod archive;
+pub mod class;
 pub mod compare;
 pub mod conform;
 pub mod delta;

@@ -7,6 +7,7 @@ use tranship_collection::json::{self, Entries};
 use tranship_collection::{BatchView, VectorValue};
 use tranship_connector::{Error, Result};
 
+use crate::class;
 use crate::join::Place;
 use crate::side::Side;
 use crate::tolerance::relative_difference;
@@ -33,6 +34,9 @@ pub struct FieldDifference {
     /// The value in B, shortened.
     pub b: String,
     /// What kind of difference it is, where that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<&'static str>,
+    /// How far it goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -134,6 +138,7 @@ pub fn difference(a: &Fetched, b: &Fetched, tolerances: &BTreeMap<String, f32>) 
             field: "document".into(),
             a: text(&a.document),
             b: text(&b.document),
+            class: None,
             note: None,
         });
     }
@@ -150,13 +155,20 @@ fn vector_difference(
     let field = tranship_collection::fingerprint::vector_component(name);
     let (Some(x), Some(y)) = (a, b) else {
         let shown = |v: Option<&Vec<f32>>| v.map_or("none".to_owned(), |v| format!("{} elements", v.len()));
-        return (a.is_some() != b.is_some()).then(|| FieldDifference { field, a: shown(a), b: shown(b), note: None });
+        return (a.is_some() != b.is_some()).then(|| FieldDifference {
+            field,
+            a: shown(a),
+            b: shown(b),
+            class: None,
+            note: None,
+        });
     };
     if x.len() != y.len() {
         return Some(FieldDifference {
             field,
             a: format!("{} elements", x.len()),
             b: format!("{} elements", y.len()),
+            class: class::of_vectors(x, y),
             note: None,
         });
     }
@@ -172,6 +184,7 @@ fn vector_difference(
         field: format!("{field}[{first}]"),
         a: format!("{:?}", x[first]),
         b: format!("{:?}", y[first]),
+        class: class::of_vectors(x, y),
         note: Some(note),
     })
 }
@@ -185,7 +198,14 @@ fn metadata_differences(a: Option<&str>, b: Option<&str>) -> Vec<FieldDifference
         .map(|key| {
             let shown =
                 |map: &BTreeMap<String, String>| map.get(*key).map_or("none".to_owned(), |text| shortened(text));
-            FieldDifference { field: format!("metadata.{key}"), a: shown(&a), b: shown(&b), note: None }
+            let (x, y) = (a.get(*key).map(String::as_str), b.get(*key).map(String::as_str));
+            let flattened = match (x, y) {
+                (Some(x), None) => class::is_flattened(key, x, &b),
+                (None, Some(y)) => class::is_flattened(key, y, &a),
+                _ => false,
+            };
+            let class = if flattened { Some(class::names::FLATTENED) } else { class::of_values(x, y) };
+            FieldDifference { field: format!("metadata.{key}"), a: shown(&a), b: shown(&b), class, note: None }
         })
         .collect()
 }

@@ -1,0 +1,171 @@
+//! What kind of difference two values show, where it can be told from the values alone.
+//!
+//! Invariant: a class is named only if it explains the whole difference; else there is none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use half::{bf16, f16};
+use serde_json::Value;
+
+/// Kinds of difference, in the words of the report.
+pub mod names {
+    /// Every element of B is the nearest f16 of A's.
+    pub const F16: &str = "rounded to f16";
+    /// Every element of B is the nearest bf16 of A's.
+    pub const BF16: &str = "rounded to bf16";
+    /// B is A at unit length.
+    pub const NORMALISED: &str = "normalised to unit length";
+    /// B has at most 256 values, evenly spaced, and is near A.
+    pub const QUANTISED: &str = "quantised";
+    /// B is the beginning of A.
+    pub const TRUNCATED: &str = "truncated dims";
+    /// B is A with the opposite sign.
+    pub const NEGATED: &str = "negated";
+    /// An integer became a float of the same value, or the reverse.
+    pub const INT_FLOAT: &str = "int became float";
+    /// A value became its text, or the reverse.
+    pub const STRINGIFIED: &str = "value became text";
+    /// A null is missing.
+    pub const NULL_MISSING: &str = "null became missing";
+    /// The entries of an object stand as `outer.inner`.
+    pub const FLATTENED: &str = "nested flattened";
+    /// The same elements in another order.
+    pub const REORDERED: &str = "reordered array";
+    /// A number is another by rounding only.
+    pub const ROUNDED: &str = "rounded number";
+}
+
+/// Two vectors that differ in at least one bit.
+pub fn of_vectors(a: &[f32], b: &[f32]) -> Option<&'static str> {
+    let same = |x: f32, y: f32| x.to_bits() == y.to_bits();
+    if b.len() < a.len() && a.iter().zip(b).all(|(x, y)| same(*x, *y)) {
+        return Some(names::TRUNCATED);
+    }
+    if a.len() != b.len() || a.is_empty() {
+        return None;
+    }
+    let pairs = || a.iter().copied().zip(b.iter().copied());
+    if pairs().all(|(x, y)| same(f16::from_f32(x).to_f32(), y)) {
+        return Some(names::F16);
+    }
+    if pairs().all(|(x, y)| same(bf16::from_f32(x).to_f32(), y)) {
+        return Some(names::BF16);
+    }
+    if pairs().all(|(x, y)| same(-x, y)) {
+        return Some(names::NEGATED);
+    }
+    if is_normalised(a, b) {
+        return Some(names::NORMALISED);
+    }
+    is_quantised(a, b).then_some(names::QUANTISED)
+}
+
+fn is_normalised(a: &[f32], b: &[f32]) -> bool {
+    let length = |v: &[f32]| v.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    let (long, unit) = (length(a), length(b));
+    long > 0.0
+        && (unit - 1.0).abs() < 1e-3
+        && a.iter().zip(b).all(|(x, y)| (f64::from(*x) / long - f64::from(*y)).abs() < 1e-5)
+}
+
+/// Few values at even distances, each near its own: what scalar quantisation leaves behind.
+fn is_quantised(a: &[f32], b: &[f32]) -> bool {
+    let levels: BTreeSet<u32> = b.iter().map(|value| value.to_bits()).collect();
+    if b.len() < 16 || levels.len() > 256 {
+        return false;
+    }
+    let mut values: Vec<f32> = levels.into_iter().map(f32::from_bits).collect();
+    values.sort_by(f32::total_cmp);
+    let (Some(first), Some(last)) = (values.first(), values.last()) else { return false };
+    let range = last - first;
+    let step = values.windows(2).map(|pair| pair[1] - pair[0]).fold(f32::INFINITY, f32::min);
+    if !(step.is_finite() && step > 0.0 && range / step < 257.0) {
+        return false;
+    }
+    let on_grid = |value: &f32| ((value - first) / step - ((value - first) / step).round()).abs() < 0.05;
+    values.iter().all(on_grid) && a.iter().zip(b).all(|(x, y)| (x - y).abs() <= step)
+}
+
+/// One metadata entry that differs; `None` stands for an entry that is not there.
+pub fn of_values(a: Option<&str>, b: Option<&str>) -> Option<&'static str> {
+    let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
+    match (a, b) {
+        (Some("null"), None) | (None, Some("null")) => Some(names::NULL_MISSING),
+        (Some(a), Some(b)) => of_json(&parse(a)?, &parse(b)?),
+        _ => None,
+    }
+}
+
+fn of_json(a: &Value, b: &Value) -> Option<&'static str> {
+    match (a, b) {
+        (Value::Number(x), Value::Number(y)) => {
+            let (x, y) = (x.as_f64()?, y.as_f64()?);
+            if x == y {
+                return Some(names::INT_FLOAT);
+            }
+            ((x - y).abs() <= 1e-6 * x.abs().max(y.abs())).then_some(names::ROUNDED)
+        }
+        (Value::String(text), other) | (other, Value::String(text)) if !other.is_string() => {
+            let spelled = other.to_string() == *text || serde_json::from_str::<Value>(text).is_ok_and(|v| v == *other);
+            spelled.then_some(names::STRINGIFIED)
+        }
+        (Value::Array(x), Value::Array(y)) if x.len() == y.len() => {
+            let sorted = |list: &[Value]| {
+                let mut texts: Vec<String> = list.iter().map(Value::to_string).collect();
+                texts.sort();
+                texts
+            };
+            (sorted(x) == sorted(y)).then_some(names::REORDERED)
+        }
+        _ => None,
+    }
+}
+
+/// True if the entries of the object `value` stand in `other` as `key.inner`.
+pub fn is_flattened(key: &str, value: &str, other: &BTreeMap<String, String>) -> bool {
+    let Ok(Value::Object(inner)) = serde_json::from_str(value) else { return false };
+    !inner.is_empty() && inner.keys().all(|name| other.keys().any(|own| own.starts_with(&format!("{key}.{name}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_to_a_vector_is_named() {
+        let a: Vec<f32> = (0..64).map(|i| ((i * 37 % 64) as f32 - 31.3) / 17.7).collect();
+        let map = |f: &dyn Fn(f32) -> f32| a.iter().map(|x| f(*x)).collect::<Vec<f32>>();
+        let length = a.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let (low, step) = (-1.8f32, 3.7f32 / 255.0);
+        for (b, wanted) in [
+            (map(&|x| f16::from_f32(x).to_f32()), Some(names::F16)),
+            (map(&|x| bf16::from_f32(x).to_f32()), Some(names::BF16)),
+            (map(&|x| x / length), Some(names::NORMALISED)),
+            (map(&|x| -x), Some(names::NEGATED)),
+            (map(&|x| low + ((x - low) / step).round() * step), Some(names::QUANTISED)),
+            (a[..32].to_vec(), Some(names::TRUNCATED)),
+            (map(&|x| x + 0.5), None),
+        ] {
+            assert_eq!(of_vectors(&a, &b), wanted);
+        }
+    }
+
+    #[test]
+    fn what_was_done_to_a_value_is_named() {
+        for (a, b, wanted) in [
+            (Some("1"), Some("1.0"), Some(names::INT_FLOAT)),
+            (Some("true"), Some("\"true\""), Some(names::STRINGIFIED)),
+            (Some("[1,2]"), Some("\"[1,2]\""), Some(names::STRINGIFIED)),
+            (Some("null"), None, Some(names::NULL_MISSING)),
+            (Some("[1,2,3]"), Some("[3,1,2]"), Some(names::REORDERED)),
+            (Some("0.1"), Some("0.10000000149011612"), Some(names::ROUNDED)),
+            (Some("1"), Some("2"), None),
+            (Some("\"a\""), Some("\"b\""), None),
+            (Some("1"), None, None),
+        ] {
+            assert_eq!(of_values(a, b), wanted, "{a:?} {b:?}");
+        }
+        let flat = BTreeMap::from([("o.x".to_owned(), "1".to_owned())]);
+        assert!(is_flattened("o", "{\"x\":1}", &flat) && !is_flattened("o", "{\"y\":1}", &flat));
+    }
+}
