@@ -208,3 +208,48 @@ fn sets_of_other_vectors_or_metrics_have_no_delta() {
     assert!(ran.stderr.contains("another metric"), "{}", ran.stderr);
     assert!(!delta.exists());
 }
+
+#[test]
+fn a_set_in_pieces_merges_into_the_whole_and_conflicts_go_by_the_policy() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut random = Random::new(3);
+    let whole = random_set(&mut random);
+    let piece = |part: usize| {
+        whole.iter().enumerate().filter(move |(row, _)| row % 3 == part).map(|(_, (k, v))| (k.clone(), v.clone()))
+    };
+    let mut pieces: Vec<Set> = (0..3).map(|part| piece(part).collect()).collect();
+    let merge = |pieces: &[Set], keep: &str, name: &str| {
+        let target = locator("archive", &dir.join(name));
+        let files = pieces
+            .iter()
+            .enumerate()
+            .map(|(row, set)| locator("jsonl", &write(set, dir, &format!("{name}-{row}.jsonl"), 1)));
+        let words = ["merge".to_owned()]
+            .into_iter()
+            .chain(files)
+            .chain(["--into", &target, "--keep", keep, "--json"].map(str::to_owned));
+        (Tranship::run(words), target)
+    };
+    let all = locator("jsonl", &write(&whole, dir, "whole.jsonl", 5));
+    let (ran, target) = merge(&pieces, "fail", "whole.tranship");
+    assert_eq!(ran.expect(0).json()["records"], 200);
+    equal(&target, &all);
+
+    let (id, old) = pieces[0].iter().next().map(|(id, record)| (id.clone(), record.clone())).unwrap();
+    let mut newer = old.clone();
+    newer["metadata"] = json!({ "newer": true });
+    pieces[2].insert(id.clone(), newer.clone());
+    let (ran, target) = merge(&pieces, "fail", "fail.tranship");
+    assert!(ran.expect(11).stderr.contains("same id"));
+    assert!(!Path::new(target.split_once(':').unwrap().1).exists());
+    let (ran, first) = merge(&pieces, "first", "first.tranship");
+    let report = ran.expect(0).json();
+    assert_eq!([&report["inputs"][0]["gave_way"], &report["inputs"][2]["gave_way"]], [&json!(0), &json!(1)]);
+    equal(&first, &all);
+    let (ran, last) = merge(&pieces, "last", "last.tranship");
+    assert_eq!(ran.expect(0).json()["inputs"][0]["gave_way"], 1);
+    let mut renewed = whole.clone();
+    renewed.insert(id, newer);
+    equal(&last, &locator("jsonl", &write(&renewed, dir, "renewed.jsonl", 0)));
+}

@@ -63,6 +63,8 @@ pub enum Verb {
     Diff(Diff),
     /// Apply a delta to the set that it was made from
     Apply(Apply),
+    /// Several sets into one archive
+    Merge(Merge),
     /// Will search still answer the same: exact overlap and index recall of A and B
     Recall(Recall),
     /// What can be read and written
@@ -288,6 +290,31 @@ pub struct Apply {
     pub target: String,
     #[command(flatten)]
     pub from: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Merge {
+    /// The sets, in the order that --keep goes by
+    #[arg(required = true, num_args = 2..)]
+    pub sources: Vec<String>,
+    /// The archive that comes of it, as in archive:./all.tranship
+    #[arg(long, value_name = "TARGET")]
+    pub into: String,
+    /// Whose record stays where several sets have one of the same id
+    #[arg(long, value_enum, default_value_t = Keep::Fail)]
+    pub keep: Keep,
+    #[command(flatten)]
+    pub from: SourceArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Keep {
+    /// Nobody's: the run fails and names the id
+    Fail,
+    /// That of the first set
+    First,
+    /// That of the last set: the newest, if they are given from old to new
+    Last,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use tranship_toolkit::connectors::ConnectorRow;
 use tranship_toolkit::convert::ConvertReport;
 use tranship_toolkit::diff::{ApplyReport, DiffReport};
 use tranship_toolkit::inspect::InspectReport;
+use tranship_toolkit::merge::MergeReport;
 use tranship_toolkit::migrate::{CollectionReport, MigrateReport, proof_class};
 use tranship_toolkit::plan::PlanReport;
 use tranship_toolkit::recall::RecallReport;
@@ -243,6 +244,16 @@ pub fn applied(report: &ApplyReport) -> String {
         report.fingerprint.digest,
         report.target
     );
+    text
+}
+
+/// What a merge came to.
+pub fn merged(report: &MergeReport) -> String {
+    let mut text = String::new();
+    for input in &report.inputs {
+        line!(text, "  {} taken, {} gave way: {}", input.taken, input.gave_way, input.source);
+    }
+    line!(text, "{} records, digest {} -> {}", report.records, report.fingerprint.digest, report.target);
     text
 }
 

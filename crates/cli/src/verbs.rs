@@ -10,6 +10,7 @@ use tranship_storage::{Limits, write_whole};
 use tranship_toolkit::convert::{ConvertOptions, convert};
 use tranship_toolkit::diff::{ApplyOptions, DiffOptions, apply, diff};
 use tranship_toolkit::inspect::{InspectOptions, inspect};
+use tranship_toolkit::merge::{MergeOptions, Policy, merge};
 use tranship_toolkit::migrate::{MigrateOptions, migrate};
 use tranship_toolkit::plan::{PlanOptions, plan};
 use tranship_toolkit::recall::{RecallOptions, recall};
@@ -18,7 +19,9 @@ use tranship_toolkit::{Settings, connectors, open};
 use tranship_verify::Level;
 use tranship_verify::archive::Subset;
 
-use crate::args::{self, Cli, Common, LevelArg, MetricArg, SecondArgs, SourceArgs, TargetArgs, ToleranceArgs, Verb};
+use crate::args::{
+    self, Cli, Common, Keep, LevelArg, MetricArg, SecondArgs, SourceArgs, TargetArgs, ToleranceArgs, Verb,
+};
 use crate::progress::Shown;
 use crate::render;
 
@@ -38,6 +41,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Verify(args) => run_verify(args, &settings, json),
         Verb::Diff(args) => run_diff(args, &settings, json),
         Verb::Apply(args) => run_apply(args, &settings, json),
+        Verb::Merge(args) => run_merge(args, &settings, json),
         Verb::Recall(args) => run_recall(args, &settings, json),
         Verb::Connectors(args) => run_connectors(&args, json),
     };
@@ -296,6 +300,22 @@ fn run_apply(args: args::Apply, settings: &Settings<'_>, json: bool) -> Result<b
         render::json(&report)?
     } else {
         render::to_stdout(&render::applied(&report))
+    }
+    Ok(true)
+}
+
+fn run_merge(args: args::Merge, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let policy = match args.keep {
+        Keep::Fail => Policy::Fail,
+        Keep::First => Policy::First,
+        Keep::Last => Policy::Last,
+    };
+    let options = MergeOptions { sources: args.sources, open: open_options(&args.from), target: args.into, policy };
+    let report = merge(&options, settings)?;
+    if json {
+        render::json(&report)?
+    } else {
+        render::to_stdout(&render::merged(&report))
     }
     Ok(true)
 }

@@ -207,7 +207,7 @@ fn write_part(
     DeltaPart::of(path)
 }
 
-fn write_archive(
+pub(crate) fn write_archive(
     path: &Path,
     source: &dyn Source,
     prepared: &dyn Prepared,
@@ -260,7 +260,7 @@ pub fn apply(options: &ApplyOptions, settings: &Settings<'_>) -> Result<ApplyRep
             Picked::new(&*base, Rows::Without(gone), schema.clone(), false)?,
             Picked::new(&*upserts, Rows::Without(HashSet::new()), schema.clone(), false)?,
         ],
-        stated: delta.manifest.result.clone(),
+        stated: Some(delta.manifest.result.clone()),
     };
     let report = write_archive(&target.path, &*opened.source, &result, settings)?;
     Ok(ApplyReport {
@@ -273,7 +273,7 @@ pub fn apply(options: &ApplyOptions, settings: &Settings<'_>) -> Result<ApplyRep
 }
 
 /// The id digests of all records.
-fn ids_of(sets: &[&dyn Prepared], settings: &Settings<'_>) -> Result<HashSet<u128>> {
+pub(crate) fn ids_of(sets: &[&dyn Prepared], settings: &Settings<'_>) -> Result<HashSet<u128>> {
     struct NoRejects;
     impl RejectSink for NoRejects {
         fn reject(&mut self, reject: Reject) -> Result<()> {

@@ -15,6 +15,7 @@ pub mod convert;
 mod declared;
 pub mod diff;
 pub mod inspect;
+pub mod merge;
 pub mod migrate;
 pub mod open;
 pub mod plan;

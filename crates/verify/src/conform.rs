@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringArray, UInt8Array, new_null_array};
 use arrow_select::filter::filter_record_batch;
 use tranship_collection::digest::Digester;
+use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_collection::{BatchView, CollectionSchema, Fault, IdKind, IdKinds, layout};
 use tranship_connector::{Batches, Error, Prepared, RejectSink, Result, RowLedger, Split, Splits};
 
@@ -28,6 +30,8 @@ pub struct Picked<'a> {
     ids_only: bool,
     /// Ordinals of the inner splits, by position.
     ordinals: Vec<u64>,
+    /// Rows that were taken, and rows that were not.
+    counts: (AtomicU64, AtomicU64),
 }
 
 impl<'a> Picked<'a> {
@@ -41,12 +45,17 @@ impl<'a> Picked<'a> {
             true => CollectionSchema { vectors: Vec::new(), ..schema },
             false => schema,
         };
-        Ok(Picked { inner, rows, schema, ids_only, ordinals })
+        Ok(Picked { inner, rows, schema, ids_only, ordinals, counts: Default::default() })
     }
 
     /// Number of splits.
     pub fn split_count(&self) -> u64 {
         self.ordinals.len() as u64
+    }
+
+    /// Rows that were taken so far, and rows that were not.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.counts.0.load(Ordering::Relaxed), self.counts.1.load(Ordering::Relaxed))
     }
 
     fn pick(&self, batch: &RecordBatch, ordinal: u64, before: u64) -> Result<RecordBatch> {
@@ -61,6 +70,9 @@ impl<'a> Picked<'a> {
                 .map(|row| !ids.contains(&digester.id(view.namespace(row), view.id_kind(row) as u8, view.id(row))))
                 .collect(),
         };
+        let taken = keep.iter().filter(|keep| **keep).count();
+        self.counts.0.fetch_add(taken as u64, Ordering::Relaxed);
+        self.counts.1.fetch_add((keep.len() - taken) as u64, Ordering::Relaxed);
         let kept = match keep.iter().all(|keep| *keep) {
             true => batch.clone(),
             false => filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|e| Error::bug(e.to_string()))?,
@@ -110,8 +122,8 @@ impl Prepared for Picked<'_> {
 pub struct Chained<'a> {
     /// In order.
     pub parts: Vec<Picked<'a>>,
-    /// The fingerprint that all of it must have.
-    pub stated: tranship_collection::fingerprint::FingerprintSummary,
+    /// The fingerprint that all of it must have, if that is known before.
+    pub stated: Option<FingerprintSummary>,
 }
 
 impl Chained<'_> {
@@ -136,8 +148,8 @@ impl Prepared for Chained<'_> {
         RowLedger::default()
     }
 
-    fn stated_fingerprint(&self) -> Option<tranship_collection::fingerprint::FingerprintSummary> {
-        Some(self.stated.clone())
+    fn stated_fingerprint(&self) -> Option<FingerprintSummary> {
+        self.stated.clone()
     }
 
     fn splits(&self) -> Result<Splits<'_>> {
