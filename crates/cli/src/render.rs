@@ -168,6 +168,17 @@ pub fn inspected(report: &InspectReport) -> String {
                 line!(text, "  rows       {raw} raw = {live} live + {deleted} deleted + {superseded} superseded");
             }
             line!(text, "  digest     {}", full.fingerprint.digest);
+            for (key, field) in &full.profile.fields {
+                let types: Vec<&str> = field.types.keys().copied().collect();
+                let distinct = field.distinct.map_or("many values".to_owned(), |count| format!("{count} values"));
+                let (types, present) = (types.join("|"), field.present);
+                line!(
+                    text,
+                    "  field      {key}: {types}, in {present} records, {distinct}, at most {} bytes",
+                    field.largest_bytes
+                );
+            }
+            full.findings.iter().for_each(|finding| line!(text, "  finding    {finding}"));
             let unsaid = |note: &&String| !info.notes.contains(note);
             full.notes.iter().filter(unsaid).for_each(|note| line!(text, "  note       {note}"));
         }

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_connector::{CollectionInfo, Count, Error, ErrorKind, OpenOptions, Result, RowLedger};
-use tranship_verify::{Form, Side, fingerprint};
+use tranship_verify::profile::{self, Profile};
+use tranship_verify::{Form, Side};
 
 use crate::open;
 use crate::settings::Settings;
@@ -58,6 +59,10 @@ pub struct FullInspection {
     pub ledger: RowLedger,
     /// Fingerprint of all records.
     pub fingerprint: FingerprintSummary,
+    /// What the records look like.
+    pub profile: Profile,
+    /// What that suggests.
+    pub findings: Vec<String>,
     /// What else is worth telling.
     pub notes: Vec<String>,
 }
@@ -110,7 +115,8 @@ fn read_all(options: &InspectOptions, info: &CollectionInfo, settings: &Settings
         tranship_connector::source::SPLIT_BYTES,
         scratch.path(),
     )?;
-    let set = fingerprint(&Side::new(&opened.label, &*prepared, Form::AsRead), settings.engine())?;
+    let (set, profile) = profile::read(&Side::new(&opened.label, &*prepared, Form::AsRead), settings.engine())?;
     let ledger = RowLedger { live: Some(set.records()), ..prepared.ledger() };
-    Ok(FullInspection { ledger, fingerprint: set.summary(), notes: prepared.notes() })
+    let findings = profile.findings();
+    Ok(FullInspection { ledger, fingerprint: set.summary(), profile, findings, notes: prepared.notes() })
 }

@@ -11,6 +11,7 @@ pub mod conform;
 pub mod delta;
 pub mod join;
 pub mod named;
+pub mod profile;
 pub mod side;
 pub mod tolerance;
 
