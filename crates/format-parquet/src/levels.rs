@@ -105,7 +105,7 @@ fn write_packed_repetition(runs: &[Run], dim: usize, out: &mut Vec<u8>) {
             level += step;
         }
     }
-    if let Some(last) = bits.last_mut().filter(|_| levels % 8 > 0) {
+    if let Some(last) = bits.last_mut().filter(|_| !levels.is_multiple_of(8)) {
         *last &= (1 << (levels % 8)) - 1;
     }
 }
