@@ -331,7 +331,7 @@ Written by `cargo xtask bench --write`; do not edit.
 the page cache, output on disk. tranship syncs its output and writes digests, a fingerprint and a manifest; the peers do not.
 
 {rows}Load average before the first round: {load:.1f} on {os.cpu_count()} CPUs; on a machine that others use, trust CPU time and ratios more than wall time.
-tranship takes the straightforward path here: pages by parquet-rs, floats scanned and printed without SIMD. Speed targets are not aimed at yet.
+tranship builds and reads pages of vectors by hand (ADR 13); floats are scanned and printed without SIMD.
 """
     return "\n".join([head, *tables])
 

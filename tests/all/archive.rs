@@ -1,7 +1,7 @@
 //! Archives in the hands of software that is not ours.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tranship_testkit::{Generator, MemorySource, Tranship, engines};
@@ -20,23 +20,29 @@ fn numbers(archive: &Path, environment: &str, reader: &str) -> Value {
 const READERS: [(&str, &str); 4] =
     [("readers", "duckdb"), ("readers", "polars"), ("readers", "pyarrow"), ("pyarrow-old", "pyarrow")];
 
-#[test]
-fn every_reader_sees_the_same_numbers_null_vectors_included() {
-    let dir = tempfile::tempdir().unwrap();
-    let generated = dir.path().join("generated.tranship");
-    let generator =
-        Generator { rows: 2_000, dim: 24, namespaced: true, narrow: true, bits: true, ..Generator::default() };
+/// An archive of generated records, with the number of records without vector for each column.
+fn generated(archive: &Path, rows: usize, dim: usize) -> (PathBuf, BTreeMap<String, u64>) {
+    let generator = Generator { rows, dim, namespaced: true, narrow: true, bits: true, ..Generator::default() };
     let source = MemorySource::new(generator.schema(), generator.batches(), 4);
-    let report = transfer::write(&source, &locator("archive", &generated), transfer::engine(2, 512 << 20), 0).unwrap();
-    let family = |name: &str| match name {
+    let report = transfer::write(&source, &locator("archive", archive), transfer::engine(2, 512 << 20), 0).unwrap();
+    let column = |name: &str| match name {
         "" => "vector".to_owned(),
         "flags" => "bits.flags".to_owned(),
         name => format!("vector.{name}"),
     };
-    let generated_nulls = report.null_vectors.iter().map(|(name, nulls)| (family(name), *nulls)).collect();
+    let nulls = report.null_vectors.iter().map(|(name, nulls)| (column(name), *nulls)).collect();
+    (archive.to_owned(), nulls)
+}
+
+#[test]
+fn every_reader_sees_the_same_numbers_null_vectors_included() {
+    let dir = tempfile::tempdir().unwrap();
+    // Narrow and wide vectors have levels of different forms, the wide ones several pages.
+    let (narrow, narrow_nulls) = generated(&dir.path().join("narrow.tranship"), 2_000, 24);
+    let (wide, wide_nulls) = generated(&dir.path().join("wide.tranship"), 3_000, 96);
     let wordnet_nulls = [("vector".to_owned(), 0)].into();
-    let archives: [(_, u64, BTreeMap<String, u64>); 2] =
-        [(wordnet_archive(dir.path()), 1_480, wordnet_nulls), (generated, 2_000, generated_nulls)];
+    let archives: [(_, u64, BTreeMap<String, u64>); 3] =
+        [(wordnet_archive(dir.path()), 1_480, wordnet_nulls), (narrow, 2_000, narrow_nulls), (wide, 3_000, wide_nulls)];
     for (archive, records, nulls) in archives {
         let seen: Vec<Value> =
             READERS.iter().map(|(environment, reader)| numbers(&archive, environment, reader)).collect();

@@ -10,7 +10,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::UInt8Type;
 use arrow_array::{
     Array, ArrayRef, FixedSizeListArray, Float16Array, Float32Array, GenericListArray, Int8Array, ListArray,
-    OffsetSizeTrait, RecordBatch, StructArray, UInt8Array, UInt16Array, UInt32Array,
+    OffsetSizeTrait, StructArray, UInt8Array, UInt16Array, UInt32Array,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_cast::cast;
@@ -57,13 +57,8 @@ fn plain_type(data_type: &DataType) -> DataType {
     }
 }
 
-/// A canonical batch in the plain layout.
-pub fn plain_batch(batch: &RecordBatch, plain: &SchemaRef) -> Result<RecordBatch, Fault> {
-    let columns = batch.columns().iter().map(plain_column).collect::<Result<Vec<_>, _>>().map_err(layout_fault)?;
-    RecordBatch::try_new(plain.clone(), columns).map_err(layout_fault)
-}
-
-fn plain_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+/// A canonical column in the plain layout.
+pub fn plain_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
         DataType::Dictionary(_, value) => cast(column, value),
         DataType::FixedSizeList(..) => Ok(Arc::new(plain_list(column.as_fixed_size_list())?)),
@@ -255,6 +250,7 @@ fn fault(reason: String) -> Fault {
     Fault::Layout { reason }
 }
 
-fn layout_fault(error: ArrowError) -> Fault {
+/// What Arrow says about a column that does not fit.
+pub fn layout_fault(error: ArrowError) -> Fault {
     Fault::Layout { reason: error.to_string() }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: lengths that the footer states lie within the file before anything is allocated for them, every vector
 //! has exactly the schema's dimension, and what the Parquet crate panics about is damage of the file. Rows are counted
-//! from the start of the file.
+//! from the start of the file. Vector pages that we built are read by [`vector_decode`](crate::vector_decode), all else by
+//! the Parquet crate.
 //!
 //! Errors: not Parquet, encrypted (not recognised); cut short, contradicting itself, columns other than the schema's
 //! (damaged, with file and row). Source: apache/parquet-format 2.11.
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{Field, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -26,7 +27,10 @@ use tranship_connector::{Error, ErrorKind, Result};
 use tranship_storage::{InputFile, Limits, StorageError};
 
 use crate::columns::canonical_column;
+use crate::encode::{PAGES_KEY, PAGES_KIND};
 use crate::error::{damaged, guarded, not_supported};
+use crate::vector_decode::{ChunkPlace, VectorReader};
+use crate::vector_encode::dense_dim;
 
 const MAGIC: &[u8] = b"PAR1";
 const ENCRYPTED: &[u8] = b"PARE";
@@ -39,6 +43,7 @@ pub struct PartFile {
     metadata: ArrowReaderMetadata,
     schema: Option<CollectionSchema>,
     row_groups: Vec<RowGroupInfo>,
+    limits: Limits,
 }
 
 /// One row group, as the footer has it.
@@ -61,7 +66,7 @@ impl PartFile {
         let metadata = guarded(path, "Parquet footer", || ArrowReaderMetadata::load(&file, options))?;
         let row_groups = guarded(path, "Parquet footer", || row_groups(&metadata, len))?;
         let schema = collection_schema(&metadata, path)?;
-        Ok(PartFile { path: path.to_owned(), metadata, schema, row_groups })
+        Ok(PartFile { path: path.to_owned(), metadata, schema, row_groups, limits: limits.clone() })
     }
 
     /// The file.
@@ -106,8 +111,35 @@ impl PartFile {
         if let Some(missing) = names.iter().find(|name| self.arrow_schema().column_with_name(name).is_none()) {
             return Err(damaged(&self.path, format!("there is no column `{missing}`")));
         }
+        let vectors = self.vector_readers(groups.clone(), &arrow)?;
+        let by_hand = |name: &&str| vectors.iter().any(|vector| vector.name() == *name);
+        let names: Vec<&str> = names.into_iter().filter(|name| !by_hand(name)).collect();
         let raw = self.raw_batches(groups, Some(&names))?;
-        Ok(PartBatches { raw, arrow })
+        Ok(PartBatches { raw, vectors, arrow })
+    }
+
+    /// Readers of the columns of `arrow` whose pages we built in all of `groups`.
+    fn vector_readers(&self, groups: Range<usize>, arrow: &SchemaRef) -> Result<Vec<VectorReader>> {
+        if metadata_value(&self.metadata, PAGES_KEY) != Some(PAGES_KIND) {
+            return Ok(Vec::new());
+        }
+        let file = Arc::new(InputFile::open(&self.path)?);
+        let columns = arrow.fields().iter().filter_map(|field| self.vector_chunks(field, groups.clone()));
+        columns.map(|(field, dim, chunks)| VectorReader::new(file.clone(), field, dim, chunks, &self.limits)).collect()
+    }
+
+    fn vector_chunks<'a>(&self, field: &'a Field, groups: Range<usize>) -> Option<(&'a Field, usize, Vec<ChunkPlace>)> {
+        let parquet = self.parquet_schema();
+        let mut leaves =
+            (0..parquet.num_columns()).filter(|leaf| parquet.get_column_root(*leaf).name() == field.name());
+        let (leaf, None) = (leaves.next()?, leaves.next()) else { return None };
+        let dim = dense_dim(field, &parquet.column(leaf))?;
+        let place = |group: usize| {
+            let rows = self.row_groups.get(group)?.rows;
+            ChunkPlace::of(self.metadata.metadata().row_groups().get(group)?.columns().get(leaf)?, rows)
+        };
+        let chunks: Option<Vec<ChunkPlace>> = groups.map(place).collect();
+        Some((field, dim, chunks?))
     }
 
     /// Batches of `groups` as a plain Parquet reader sees them; of all columns, or of the top-level ones in `names`.
@@ -180,23 +212,25 @@ impl Iterator for RawBatches {
 /// Batches of one of our parts, in the canonical layout.
 pub struct PartBatches {
     raw: RawBatches,
+    vectors: Vec<VectorReader>,
     arrow: SchemaRef,
 }
 
 impl PartBatches {
-    fn canonical(&self, first_row: u64, batch: &RecordBatch) -> Result<RecordBatch> {
-        let columns = self
-            .arrow
-            .fields()
-            .iter()
-            .map(|field| {
-                let column = batch.column_by_name(field.name());
-                let column = column.ok_or_else(|| Fault::Layout { reason: format!("no column `{}`", field.name()) })?;
-                canonical_column(column, field, first_row)
-            })
-            .collect::<std::result::Result<Vec<_>, Fault>>();
-        let columns = columns.map_err(|fault| damaged(&self.raw.path, fault))?;
-        RecordBatch::try_new(self.arrow.clone(), columns).map_err(|e| damaged(&self.raw.path, e))
+    fn canonical(&mut self, first_row: u64, batch: &RecordBatch) -> Result<RecordBatch> {
+        let PartBatches { raw, vectors, arrow } = self;
+        let canonical = |field: &Arc<Field>| {
+            if let Some(vector) = vectors.iter_mut().find(|vector| vector.name() == field.name()) {
+                return vector.take(batch.num_rows()).map_err(|e| e.with("row", first_row));
+            }
+            let column = batch.column_by_name(field.name());
+            let column = column.ok_or_else(|| Fault::Layout { reason: format!("no column `{}`", field.name()) });
+            column
+                .and_then(|column| canonical_column(column, field, first_row))
+                .map_err(|fault| damaged(&raw.path, fault))
+        };
+        let columns = arrow.fields().iter().map(canonical).collect::<Result<Vec<_>>>()?;
+        RecordBatch::try_new(arrow.clone(), columns).map_err(|e| damaged(&raw.path, e))
     }
 }
 
@@ -274,10 +308,13 @@ fn row_groups(metadata: &ArrowReaderMetadata, len: u64) -> std::result::Result<V
     Ok(infos)
 }
 
+fn metadata_value<'a>(metadata: &'a ArrowReaderMetadata, key: &str) -> Option<&'a str> {
+    let pairs = metadata.metadata().file_metadata().key_value_metadata()?;
+    pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
+}
+
 fn collection_schema(metadata: &ArrowReaderMetadata, path: &Path) -> Result<Option<CollectionSchema>> {
-    let pairs = metadata.metadata().file_metadata().key_value_metadata();
-    let pair = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == SCHEMA_KEY));
-    let Some(text) = pair.and_then(|pair| pair.value.as_deref()) else {
+    let Some(text) = metadata_value(metadata, SCHEMA_KEY) else {
         return Ok(None);
     };
     serde_json::from_str(text).map(Some).map_err(|e| {

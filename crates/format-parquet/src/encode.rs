@@ -9,35 +9,44 @@
 //! | `id_kind` | INT32 (UINT_8) | dictionary + zstd |
 //! | `namespace` | BYTE_ARRAY (UTF8) | dictionary + zstd |
 //! | vectors of `f32` | LIST of FLOAT, three levels, elements required | BYTE_STREAM_SPLIT + zstd, or PLAIN + zstd |
-//! | vectors of other elements | LIST | PLAIN or dictionary + zstd |
+//! | vectors of `f16` | LIST of FIXED_LEN_BYTE_ARRAY(2), elements required | PLAIN + zstd |
+//! | vectors of other elements, sparse and multi | LIST, also in groups | PLAIN or dictionary + zstd |
 //!
 //! No Arrow schema is embedded, so that every reader sees `list<float>`. The collection schema stands as JSON in the
-//! file's key-value metadata. Page format 1, for the oldest readers. Source: apache/parquet-format 2.11.
+//! file's key-value metadata, and [`PAGES_KEY`] tells our own reader what pages it meets. Page format 1, for the oldest
+//! readers. Source: apache/parquet-format 2.11.
 
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
-use arrow_select::concat::concat_batches;
+use arrow_select::concat::concat;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriter, ArrowWriterOptions, compute_leaves,
+};
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 use tranship_collection::layout::{self, ID, ID_KIND, NAMESPACE, SCHEMA_KEY};
 use tranship_collection::{BatchView, CollectionSchema};
 use tranship_connector::{Error, Result};
 
-use crate::columns::{plain_batch, plain_schema, row_bytes};
+use crate::columns::{layout_fault, plain_column, plain_schema, row_bytes};
 use crate::error::parquet_error;
+use crate::vector_encode::{VectorColumn, VectorEncoder};
 
 /// Bytes of rows in one row group; part of the format of deterministic output.
 pub const GROUP_BYTES: usize = 16 << 20;
 /// Rows in one row group at most.
 pub const GROUP_ROWS: usize = 65_536;
+/// Key of the kind of vector pages in the file's metadata. Parts of earlier versions have none.
+pub const PAGES_KEY: &str = "tranship.vector_pages";
+/// The kind that is written.
+pub const PAGES_KIND: &str = "1";
 const CREATED_BY: &str = concat!("tranship version ", env!("CARGO_PKG_VERSION"));
 const VECTOR_ZSTD: i32 = 1;
 const TEXT_ZSTD: i32 = 3;
@@ -61,9 +70,12 @@ pub struct PartStats {
 /// Writes batches of one collection to one Parquet file. Holds at most one row group, encoded and not.
 pub struct PartEncoder<W: Write + Send> {
     schema: Arc<CollectionSchema>,
-    canonical: SchemaRef,
     plain: SchemaRef,
-    writer: ArrowWriter<W>,
+    writer: SerializedFileWriter<W>,
+    arrow_writers: ArrowRowGroupWriterFactory,
+    /// For each column whether its pages are built by hand.
+    vectors: Vec<Option<VectorColumn>>,
+    vector_encoder: VectorEncoder,
     pending: Vec<RecordBatch>,
     pending_rows: usize,
     pending_bytes: usize,
@@ -76,14 +88,18 @@ impl<W: Write + Send> PartEncoder<W> {
         let canonical = layout::arrow_schema(schema);
         let plain = plain_schema(&canonical);
         let properties = properties(schema, &plain, options)?;
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer =
-            ArrowWriter::try_new_with_options(writer, plain.clone(), options).map_err(|e| parquet_error("write", e))?;
+        let arrow_options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let (writer, arrow_writers) = ArrowWriter::try_new_with_options(writer, plain.clone(), arrow_options)
+            .and_then(ArrowWriter::into_serialized_writer)
+            .map_err(|e| parquet_error("write", e))?;
+        let vectors = vector_columns(&canonical, writer.schema_descr(), options);
         Ok(PartEncoder {
             schema: Arc::new(schema.clone()),
-            canonical,
             plain,
             writer,
+            arrow_writers,
+            vectors,
+            vector_encoder: VectorEncoder::new()?,
             pending: Vec::new(),
             pending_rows: 0,
             pending_bytes: 0,
@@ -131,21 +147,66 @@ impl<W: Write + Send> PartEncoder<W> {
         if rows == 0 {
             return Ok(());
         }
-        let group = match pieces.as_slice() {
-            [whole] => whole.clone(),
-            pieces => concat_batches(&self.canonical, pieces).map_err(|e| Error::bug("batches differ").caused_by(e))?,
-        };
-        drop(pieces);
-        let group = plain_batch(&group, &self.plain).map_err(bad_batch)?;
-        self.writer.write(&group).map_err(|e| parquet_error("write", e))?;
-        self.writer.flush().map_err(|e| parquet_error("write", e))?;
+        let failed = |e| parquet_error("write", e);
+        let number = self.stats.row_groups as usize;
+        let mut leaves = self.arrow_writers.create_column_writers(number).map_err(failed)?.into_iter();
+        let mut group = self.writer.next_row_group().map_err(failed)?;
+        for (position, vector) in self.vectors.iter().enumerate() {
+            let arrays: Vec<&ArrayRef> = pieces.iter().map(|piece| piece.column(position)).collect();
+            match vector {
+                Some(vector) => {
+                    leaves.next();
+                    self.vector_encoder.append(vector, &arrays, &mut group)?;
+                }
+                None => append_arrow(&self.plain, position, &arrays, &mut leaves, &mut group)?,
+            }
+        }
+        group.close().map_err(failed)?;
         self.stats.rows += rows as u64;
         self.stats.row_groups += 1;
         Ok(())
     }
 }
 
-/// Memory that an encoder needs at most, bytes: a row group as batches, in one piece, as levels and encoded.
+/// Appends a column the way of the Parquet crate, in one piece.
+fn append_arrow<W: Write + Send>(
+    plain: &SchemaRef,
+    position: usize,
+    arrays: &[&ArrayRef],
+    leaves: &mut impl Iterator<Item = ArrowColumnWriter>,
+    group: &mut SerializedRowGroupWriter<'_, W>,
+) -> Result<()> {
+    let whole = match arrays {
+        [whole] => Arc::clone(whole),
+        pieces => {
+            let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
+            concat(&pieces).map_err(|e| Error::bug("batches differ").caused_by(e))?
+        }
+    };
+    let column = plain_column(&whole).map_err(|e| bad_batch(layout_fault(e)))?;
+    let failed = |e| parquet_error("write", e);
+    for leaf in compute_leaves(plain.field(position), &column).map_err(failed)? {
+        let mut writer = leaves.next().ok_or_else(|| Error::bug("a column has more leaves than the file"))?;
+        writer.write(&leaf).map_err(failed)?;
+        writer.close().and_then(|chunk| chunk.append_to_row_group(group)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn vector_columns(
+    canonical: &SchemaRef,
+    parquet: &SchemaDescriptor,
+    options: EncodeOptions,
+) -> Vec<Option<VectorColumn>> {
+    let of_field = |field: &Arc<arrow_schema::Field>| {
+        let leaf = (0..parquet.num_columns()).find(|leaf| parquet.get_column_root(*leaf).name() == field.name())?;
+        VectorColumn::of(field, &parquet.column(leaf), options.plain)
+    };
+    canonical.fields().iter().map(of_field).collect()
+}
+
+/// Memory that an encoder needs at most, bytes: a row group as batches, and for columns of the Parquet crate in one piece,
+/// as levels and encoded.
 pub fn encoder_memory_bytes(schema: &CollectionSchema) -> u64 {
     let widest = GROUP_BYTES.max(schema.dense_row_bytes()) as u64;
     6 * widest
@@ -157,7 +218,10 @@ fn properties(schema: &CollectionSchema, plain: &SchemaRef, options: EncodeOptio
         .set_created_by(CREATED_BY.to_owned())
         .set_coerce_types(true)
         .set_max_row_group_row_count(Some(usize::MAX))
-        .set_key_value_metadata(Some(vec![KeyValue::new(SCHEMA_KEY.to_owned(), json)]))
+        .set_key_value_metadata(Some(vec![
+            KeyValue::new(SCHEMA_KEY.to_owned(), json),
+            KeyValue::new(PAGES_KEY.to_owned(), PAGES_KIND.to_owned()),
+        ]))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(TEXT_ZSTD).map_err(|e| parquet_error("write", e))?))
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None);

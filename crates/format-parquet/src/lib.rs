@@ -1,8 +1,9 @@
 //! Parquet in and out: our own parts, and foreign files with a vector column.
 //!
 //! Our parts are plain Parquet that any reader opens, with the collection schema in the key-value metadata
-//! ([`encode`]); they come back bit for bit ([`decode`]). In foreign files the columns of a collection are found by
-//! type and name ([`foreign`]), and every other column becomes a metadata key ([`json_value`]).
+//! ([`encode`]); they come back bit for bit ([`decode`]). Pages of dense vectors are built and read by hand, all others
+//! by the Parquet crate. In foreign files the columns of a collection are found by type and name ([`foreign`]), and every
+//! other column becomes a metadata key ([`json_value`]).
 
 mod columns;
 pub mod decode;
@@ -11,8 +12,12 @@ mod error;
 pub mod foreign;
 mod foreign_rows;
 pub mod json_value;
+mod levels;
+mod page_header;
 pub mod sink;
 pub mod source;
+mod vector_decode;
+mod vector_encode;
 
 use std::path::Path;
 

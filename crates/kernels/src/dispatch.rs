@@ -7,10 +7,12 @@
 use std::sync::OnceLock;
 
 use crate::dense_scores::{self, QueryPanel, TILE_ROWS, TileScores};
-use crate::distance;
+use crate::{byte_split, distance};
 
 type PairKernel = unsafe fn(&[f32], &[f32]) -> f32;
 type TileKernel = unsafe fn(&[QueryPanel], [&[f32]; TILE_ROWS]) -> TileScores;
+type SplitKernel = unsafe fn(&[f32], [&mut [u8]; 4]);
+type JoinKernel = unsafe fn([&[u8]; 4], &mut [f32]);
 
 /// The kernels for one kind of CPU.
 ///
@@ -26,6 +28,8 @@ pub struct Kernels {
     l2_squared: PairKernel,
     l1: PairKernel,
     score_tile: TileKernel,
+    split_f32: SplitKernel,
+    join_f32: JoinKernel,
 }
 
 static PORTABLE: Kernels = Kernels {
@@ -34,6 +38,8 @@ static PORTABLE: Kernels = Kernels {
     l2_squared: distance::l2_squared_lanes,
     l1: distance::l1_lanes,
     score_tile: dense_scores::score_tile,
+    split_f32: byte_split::split,
+    join_f32: byte_split::join,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -43,12 +49,14 @@ static AVX2: Kernels = Kernels {
     l2_squared: avx2::l2_squared,
     l1: avx2::l1,
     score_tile: avx2::score_tile,
+    split_f32: avx2::split_f32,
+    join_f32: avx2::join_f32,
 };
 
 /// The portable source again, compiled for wider registers.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{QueryPanel, TILE_ROWS, TileScores, dense_scores, distance};
+    use super::{QueryPanel, TILE_ROWS, TileScores, byte_split, dense_scores, distance};
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -68,6 +76,16 @@ mod avx2 {
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn score_tile(panel: &[QueryPanel], rows: [&[f32]; TILE_ROWS]) -> TileScores {
         dense_scores::score_tile(panel, rows)
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn split_f32(values: &[f32], planes: [&mut [u8]; 4]) {
+        byte_split::split(values, planes);
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn join_f32(planes: [&[u8]; 4], values: &mut [f32]) {
+        byte_split::join(planes, values);
     }
 }
 
@@ -117,6 +135,20 @@ impl Kernels {
     pub fn l1(&self, a: &[f32], b: &[f32]) -> f32 {
         // SAFETY: as in `dot`.
         unsafe { (self.l1)(a, b) }
+    }
+
+    /// As [`crate::split_f32`].
+    #[inline]
+    pub fn split_f32(&self, values: &[f32], planes: [&mut [u8]; 4]) {
+        // SAFETY: as in `dot`.
+        unsafe { (self.split_f32)(values, planes) }
+    }
+
+    /// As [`crate::join_f32`].
+    #[inline]
+    pub fn join_f32(&self, planes: [&[u8]; 4], values: &mut [f32]) {
+        // SAFETY: as in `dot`.
+        unsafe { (self.join_f32)(planes, values) }
     }
 
     #[inline]

@@ -6,3 +6,4 @@ mod foreign;
 mod parts;
 mod samples;
 mod sink;
+mod vector_pages;
