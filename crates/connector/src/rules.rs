@@ -189,6 +189,8 @@ pub struct VectorRules {
 pub struct RowRules {
     /// It has every dense vector.
     pub vector_required: bool,
+    /// It has every other vector as well.
+    pub every_vector: bool,
     /// No NaN and no infinity.
     pub finite: bool,
     /// No zero vector under cosine.
@@ -235,6 +237,7 @@ impl RowRules {
     /// Any record will do.
     pub const ANY: RowRules = RowRules {
         vector_required: false,
+        every_vector: false,
         finite: false,
         nonzero_under_cosine: false,
         multi_rows: false,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tranship_collection::json::Entries;
-use tranship_collection::{BatchView, VectorValue};
+use tranship_collection::{BatchView, IdKind, VectorValue};
 
 use crate::mapping::{Mapping, RowFault};
 use crate::native::{FieldType, field_type};
@@ -71,6 +71,8 @@ pub struct Survey {
     pub documents: u64,
     /// Records with metadata.
     pub metadata: u64,
+    /// Integer ids beyond 64 bits with sign.
+    pub ids_beyond_i64: u64,
     /// Most bytes of an id.
     pub longest_id_bytes: usize,
     /// Most bytes of a document.
@@ -111,6 +113,7 @@ impl Survey {
         self.records += later.records;
         self.documents += later.documents;
         self.metadata += later.metadata;
+        self.ids_beyond_i64 += later.ids_beyond_i64;
         self.text_bytes += later.text_bytes;
         self.longest_id_bytes = self.longest_id_bytes.max(later.longest_id_bytes);
         self.longest_document_bytes = self.longest_document_bytes.max(later.longest_document_bytes);
@@ -162,6 +165,8 @@ impl Survey {
     fn add_texts(&mut self, view: &BatchView<'_>, row: usize) {
         self.longest_id_bytes = self.longest_id_bytes.max(view.id(row).len());
         self.text_bytes += view.id(row).len() as u64;
+        let integer = view.id_kind(row) == IdKind::Integer;
+        self.ids_beyond_i64 += u64::from(integer && view.id(row).parse::<i64>().is_err());
         if let Some(document) = view.document(row) {
             self.documents += 1;
             self.longest_document_bytes = self.longest_document_bytes.max(document.len());

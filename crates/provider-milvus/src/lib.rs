@@ -1,8 +1,11 @@
 //! Milvus: reads, offline and without touching them, the files of a Milvus server, of milvus-backup and of Milvus Lite.
 //!
+//! What it writes is a bundle (`bundle`): the files of its bulk import.
+//!
 //! `dialect` maps Milvus's names and types, `scalar` decodes its arrays. `snapshot` reads backups and raw
 //! `insert_log`/`delta_log` trees, `lite` the databases of Milvus Lite. Which of the two a path is, its probe tells.
 
+pub mod bundle;
 pub mod dialect;
 pub mod lite;
 pub mod scalar;
@@ -21,25 +24,30 @@ pub static CONNECTOR: Connector = Connector {
     about: "Milvus: milvus-backup directories, insert_log trees, Milvus Lite databases",
     extensions: &["db"],
     capabilities: Capabilities {
-        reads: "milvus-backup directories, raw insert_log and delta_log trees, Milvus Lite",
-        writes: "",
+        reads: "milvus-backup directories, raw insert_log and delta_log trees, Milvus Lite; bundles written by tranship",
+        writes: "bundles: Parquet or JSON rows for the bulk import, create and index bodies, load, check and undo scripts",
         vectors: "dense f32, f16, bf16, i8, bits, sparse, arrays of vectors",
         ids: "integers, text",
         metadata: "all scalar types, arrays, JSON, dynamic keys; null stays null",
         several_collections: true,
-        bundles: false,
+        bundles: true,
         proven_with: "milvus 2.3.5, milvus-lite 2.5.1 and 3.2.2",
         covers: COVERS,
     },
     options: OPTIONS,
-    target_options: &[],
+    target_options: bundle::OPTIONS,
     probe,
     list: Some(list),
     open: Some(open),
-    create: None,
+    create: Some(bundle::create),
 };
 
 const COVERS: &[Coverage] = &[
+    Coverage {
+        what: "bundles written by tranship, in Parquet and in JSON",
+        known: Known::SheetOnly,
+        note: "after the importer's source; read back by tranship",
+    },
     Coverage {
         what: "binlogs (storage v1) of Milvus 2.0 to 2.5, raw insert_log and delta_log trees",
         known: Known::StoredDump,
@@ -90,11 +98,14 @@ const OPTIONS: &[SourceOption] = &[
 ];
 
 fn probe(path: &Path) -> Option<Score> {
-    snapshot::probe(path).max(lite::probe(path))
+    tranship_bundle::probe(path, "milvus").or_else(|| snapshot::probe(path).max(lite::probe(path)))
 }
 
 fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>> {
     CONNECTOR.check_options(options)?;
+    if tranship_bundle::is_bundle(&locator.path) {
+        return tranship_bundle::list(&bundle::FORM, locator, options);
+    }
     match is_lite(&locator.path) {
         true => lite::list(locator, options),
         false => snapshot::list(locator, options),
@@ -103,6 +114,9 @@ fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>>
 
 fn open(locator: &Locator, options: &OpenOptions) -> Result<Box<dyn Source>> {
     CONNECTOR.check_options(options)?;
+    if tranship_bundle::is_bundle(&locator.path) {
+        return Ok(Box::new(tranship_bundle::BundleSource::open(&bundle::FORM, &locator.path, options)?));
+    }
     match is_lite(&locator.path) {
         true => lite::open(locator, options),
         false => snapshot::open(locator, options),

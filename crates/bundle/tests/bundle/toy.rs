@@ -48,6 +48,7 @@ pub const RULES: Rules = Rules {
     },
     rows: RowRules {
         vector_required: true,
+        every_vector: false,
         finite: true,
         nonzero_under_cosine: true,
         multi_rows: true,

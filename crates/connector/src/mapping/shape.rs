@@ -274,7 +274,7 @@ impl Mapping {
                 Err(RowFault { code, path, what: what.to_owned() })
             };
             let Some(value) = view.vector(column, row) else {
-                if rules.vector_required && spec.kind == VectorKind::Dense {
+                if rules.every_vector || (rules.vector_required && spec.kind == VectorKind::Dense) {
                     return fault("VECTOR_MISSING", "records without a vector");
                 }
                 continue;

@@ -1,0 +1,4 @@
+@COMMON@
+call collections/drop "$(body "{\"collectionName\": \"$collection\"}")"
+rm -rf .loaded
+echo "$collection is dropped"
