@@ -82,7 +82,7 @@ pub enum Chars {
     Ascii,
     /// `A-Z a-z 0-9 _ -`: needs no encoding in a URL.
     Url,
-    /// `A-Z a-z 0-9 _ - =`.
+    /// `A-Z a-z 0-9 _ - =`, not beginning with `_`.
     UrlBase64,
 }
 
@@ -105,6 +105,9 @@ pub struct MetadataRules {
     pub keys: Keys,
     /// How deep the metadata may nest.
     pub max_depth: usize,
+    /// Most bytes of one value as JSON.
+    #[serde(default)]
+    pub max_value_bytes: Option<usize>,
 }
 
 /// What becomes of objects within metadata.
@@ -157,7 +160,7 @@ pub enum Keys {
     Any,
     /// Not empty and not beginning with `$`.
     NoDollar,
-    /// Not empty, without point, not beginning with `$`.
+    /// Not empty, without point, not beginning with `$`; at any depth.
     NoDollarNoPoint,
     /// A letter or `_`, then letters, digits and `_`; at most 255 bytes.
     Identifier,
@@ -199,6 +202,9 @@ pub struct RowRules {
     pub max_nonzeros: Option<usize>,
     /// Most bytes of the metadata as the target will hold it.
     pub max_metadata_bytes: Option<usize>,
+    /// Most bytes of the entries that it can filter by: all but the reserved ones.
+    #[serde(default)]
+    pub max_native_bytes: Option<usize>,
     /// Most bytes of the document.
     pub max_document_bytes: Option<usize>,
 }
@@ -220,6 +226,7 @@ impl MetadataRules {
         nul: true,
         keys: Keys::Any,
         max_depth: tranship_collection::json::MAX_DEPTH,
+        max_value_bytes: None,
     };
     /// Scalars only, under plain keys.
     pub const FLAT: MetadataRules = MetadataRules {
@@ -240,6 +247,7 @@ impl RowRules {
         multi_rows: false,
         max_nonzeros: None,
         max_metadata_bytes: None,
+        max_native_bytes: None,
         max_document_bytes: None,
     };
 }
@@ -253,7 +261,7 @@ impl Chars {
             Chars::NoNul => !text.contains('\0'),
             Chars::Ascii => text.bytes().all(|b| (0x20..0x7f).contains(&b)),
             Chars::Url => text.bytes().all(plain),
-            Chars::UrlBase64 => text.bytes().all(|b| plain(b) || b == b'='),
+            Chars::UrlBase64 => text.bytes().all(|b| plain(b) || b == b'=') && !text.starts_with('_'),
         }
     }
 }

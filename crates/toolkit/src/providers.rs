@@ -18,6 +18,7 @@ pub fn registry() -> Registry {
             &tranship_provider_pgvector::CONNECTOR,
             &tranship_provider_qdrant::CONNECTOR,
             &tranship_provider_redis::CONNECTOR,
+            &tranship_provider_turbopuffer::CONNECTOR,
         ],
     }
 }
