@@ -73,6 +73,6 @@ pull() {
 remove() {
   local name
   while IFS='|' read -r _ name _ <&3; do
-    send DELETE "$url/v2/namespaces/$name"
+    erase "$url/v2/namespaces/$name"
   done 3< <(tr '\t' '|' <"$here/namespaces.tsv")
 }

@@ -85,6 +85,16 @@ send() {
   esac
 }
 
+# erase URL: a DELETE. 404 is as good: the answer to an earlier try may have been lost on its way.
+erase() {
+  local status
+  status=$(request DELETE "$1" "$answer")
+  case $status in
+    2?? | 404) ;;
+    *) die "DELETE $1: $(explain "$status")" ;;
+  esac
+}
+
 # compare NAME WANTED FOUND
 compare() {
   if [ "$2" = "$3" ]; then

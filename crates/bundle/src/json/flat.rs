@@ -7,7 +7,6 @@
 //! Invariant: no metadata key is the id's or a vector's field, which [`super::declare_fields`] sees to; what is null is
 //! not there. Keys that begin with `$` or `@` are the target's own.
 
-use serde_json::value::RawValue;
 use tranship_collection::json::Entries;
 use tranship_collection::{BatchBuilder, VectorValue};
 use tranship_connector::{Error, Result};
@@ -59,17 +58,18 @@ impl Flat {
     /// Takes the object of a record apart.
     pub fn take(&self, taken: &mut Taken<'_>, text: &str) -> Fitted<()> {
         for (field, value) in Entries::parse(text).map_err(display)?.0 {
-            self.take_field(taken, &field, value)?;
+            self.take_field(taken, &field, value.get())?;
         }
         Ok(())
     }
 
-    fn take_field(&self, taken: &mut Taken<'_>, field: &str, value: &RawValue) -> Fitted<()> {
-        let value = value.get();
+    /// Takes one entry of the object.
+    pub fn take_field(&self, taken: &mut Taken<'_>, field: &str, value: &str) -> Fitted<()> {
         if Some(field) == self.id {
             return taken.text_id(value);
         }
-        if value == "null" || field.starts_with(['$', '@']) {
+        // A list that a record has is never empty; some targets answer so for one that it has not.
+        if value == "null" || value == "[]" || field.starts_with(['$', '@']) {
             return Ok(());
         }
         if let Some(column) = taken.vector(field) {
