@@ -115,7 +115,7 @@ pub struct Taken<'a> {
     /// The document, where it has a field.
     pub document: Option<String>,
     /// The metadata's entries so far, as the text of an object without its closing brace.
-    metadata: String,
+    metadata: Vec<u8>,
 }
 
 impl Given<'_> {
@@ -143,12 +143,16 @@ impl Taken<'_> {
     /// Adds a metadata entry. A declared float may have lost its point on its way through the target.
     pub fn entry(&mut self, key: &str, value: &str) {
         let declared = self.mapping.fields.as_ref().and_then(|fields| fields.get(key));
-        let mut out = std::mem::take(&mut self.metadata).into_bytes();
+        let out = &mut self.metadata;
         out.push(if out.is_empty() { b'{' } else { b',' });
-        append_string(key, &mut out);
+        append_string(key, out);
         out.push(b':');
-        out.extend_from_slice(with_points(value, declared.copied()).as_bytes());
-        self.metadata = String::from_utf8_lossy(&out).into_owned();
+        match declared {
+            Some(kind @ (FieldType::Float | FieldType::Floats)) => {
+                out.extend_from_slice(with_points(value, *kind).as_bytes());
+            }
+            _ => out.extend_from_slice(value.as_bytes()),
+        }
     }
 
     /// Adds the entries of an object.
@@ -160,18 +164,17 @@ impl Taken<'_> {
     }
 }
 
-fn with_points(value: &str, declared: Option<FieldType>) -> String {
+fn with_points(value: &str, declared: FieldType) -> String {
     let point = |text: &str| match text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
         true => format!("{text}.0"),
         false => text.to_owned(),
     };
-    match (declared, serde_json::from_str::<Items<'_>>(value)) {
-        (Some(FieldType::Float), _) => point(value),
-        (Some(FieldType::Floats), Ok(Items(items))) => {
+    match serde_json::from_str::<Items<'_>>(value) {
+        Ok(Items(items)) if declared == FieldType::Floats => {
             let items: Vec<String> = items.iter().map(|item| point(item.get())).collect();
             format!("[{}]", items.join(","))
         }
-        _ => value.to_owned(),
+        _ => point(value),
     }
 }
 
@@ -388,15 +391,16 @@ impl Reader<'_> {
 
     fn push(&self, builder: &mut BatchBuilder, fields: &[String], record: &str) -> Fitted<()> {
         let mapping = self.mapping;
-        let mut taken = Taken { builder, mapping, fields, id: None, document: None, metadata: String::new() };
+        let mut taken = Taken { builder, mapping, fields, id: None, document: None, metadata: Vec::new() };
         (self.target.take)(&mut taken, record)?;
         let Taken { builder, id, document, mut metadata, .. } = taken;
         let (id, id_kind) = id.ok_or("a record without an id")?;
         if !metadata.is_empty() {
-            metadata.push('}');
+            metadata.push(b'}');
         }
+        let metadata = std::str::from_utf8(&metadata).map_err(|_| "metadata that is not UTF-8")?;
         let namespace = self.namespace.filter(|name| self.stored.namespaced && !name.is_empty());
-        let metadata = Some(metadata.as_str()).filter(|text| !text.is_empty());
+        let metadata = Some(metadata).filter(|text| !text.is_empty());
         builder
             .finish_row(RowText { id: &id, id_kind, namespace, document: document.as_deref(), metadata })
             .map_err(display)

@@ -154,7 +154,9 @@ impl NativeForm<'_> {
         }
         match value.get().as_bytes().first() {
             // The target rounds it.
-            Some(b'-' | b'0'..=b'9') if self.fields.is_none() => out.push((key.to_owned().into(), value)),
+            Some(b'-' | b'0'..=b'9') if self.fields.is_none() && self.rules.numbers.take(value.get()) => {
+                out.push((key.to_owned().into(), value))
+            }
             Some(b'{') if self.rules.nested == Nested::Flattened => {
                 let Ok(Entries(entries)) = Entries::parse(value.get()) else { return };
                 for (inner, value) in entries {
@@ -207,7 +209,7 @@ impl NativeForm<'_> {
                 rules.nested == Nested::Kept && depth < rules.max_depth && self.object_holds(text, depth, numbers)
             }
             Some(b'[') => depth < rules.max_depth && self.list_holds(text, depth, numbers),
-            _ => !numbers || rules.numbers.hold(text),
+            _ => rules.numbers.hold(text) || (!numbers && rules.numbers.take(text)),
         }
     }
 

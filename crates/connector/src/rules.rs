@@ -303,6 +303,18 @@ impl Numbers {
     }
 }
 
+impl Numbers {
+    /// True if the target takes the JSON number, be it as another value; an integer that it has no type for it refuses.
+    pub fn take(self, text: &str) -> bool {
+        let integer = !text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'));
+        match (self, integer) {
+            (Numbers::I64, true) => text.parse::<i64>().is_ok(),
+            (Numbers::U64, true) => text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok(),
+            _ => text.parse::<f64>().is_ok_and(f64::is_finite),
+        }
+    }
+}
+
 /// Qdrant parses floats by one multiplication or division in f64: few digits and a moderate magnitude survive that.
 fn float_of_15_digits(text: &str) -> bool {
     let Ok(value) = text.parse::<f64>() else { return false };
@@ -326,6 +338,8 @@ mod tests {
         assert!(changed(Numbers::I64, &["9223372036854775808", "1e400"]));
         assert!(kept(Numbers::Double, &["9007199254740992", "-3", "0.5"]));
         assert!(changed(Numbers::Double, &["9007199254740993", "1.0", "-0.0", "1e3"]));
+        assert!(Numbers::Double.take("99999999999999999999") && Numbers::I64.take("-0") && Numbers::U64.take("0.1"));
+        assert!(!Numbers::I64.take("9223372036854775808") && !Numbers::U64.take("99999999999999999999"));
     }
 
     #[test]
