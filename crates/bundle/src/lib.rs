@@ -19,6 +19,7 @@
 mod commit;
 pub mod facts;
 pub mod form;
+pub mod json;
 pub mod manifest;
 pub mod plan;
 pub mod rows;

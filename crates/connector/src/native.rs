@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use tranship_collection::Fault;
 use tranship_collection::json::{Entries, Items, append_string};
 
-use crate::rules::{Lists, MetadataRules, Nested};
+use crate::rules::{Keys, Lists, MetadataRules, Nested};
 
 /// The one type that a field of a typed target has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -145,12 +145,18 @@ impl NativeForm<'_> {
     }
 
     fn stand_in<'a>(&self, key: &str, value: &'a RawValue, out: &mut Vec<Entry<'a>>) {
-        if !self.rules.keys.hold(key) || !self.declared(key, value.get(), true) {
+        if !self.rules.keys.hold(key)
+            || (!self.rules.nul && key.contains('\0'))
+            || self.rules.max_value_bytes.is_some_and(|max| value.get().len() > max && !value.get().starts_with('{'))
+            || !self.declared(key, value.get(), true)
+        {
             return;
         }
         match value.get().as_bytes().first() {
             // The target rounds it.
-            Some(b'-' | b'0'..=b'9') if self.fields.is_none() => out.push((key.to_owned().into(), value)),
+            Some(b'-' | b'0'..=b'9') if self.fields.is_none() && self.rules.numbers.take(value.get()) => {
+                out.push((key.to_owned().into(), value))
+            }
             Some(b'{') if self.rules.nested == Nested::Flattened => {
                 let Ok(Entries(entries)) = Entries::parse(value.get()) else { return };
                 for (inner, value) in entries {
@@ -172,7 +178,11 @@ impl NativeForm<'_> {
 
     /// True if the entry comes back from the target as it went.
     pub fn holds(&self, key: &str, text: &str, depth: usize) -> bool {
-        self.rules.keys.hold(key) && self.declared(key, text, false) && self.value_holds(text, depth, true)
+        self.rules.keys.hold(key)
+            && (self.rules.nul || !key.contains('\0'))
+            && self.rules.max_value_bytes.is_none_or(|max| text.len() <= max)
+            && self.declared(key, text, false)
+            && self.value_holds(text, depth, true)
     }
 
     /// True if only numbers within `text` are not held.
@@ -199,14 +209,17 @@ impl NativeForm<'_> {
                 rules.nested == Nested::Kept && depth < rules.max_depth && self.object_holds(text, depth, numbers)
             }
             Some(b'[') => depth < rules.max_depth && self.list_holds(text, depth, numbers),
-            _ => !numbers || rules.numbers.hold(text),
+            _ => rules.numbers.hold(text) || (!numbers && rules.numbers.take(text)),
         }
     }
 
     fn object_holds(&self, text: &str, depth: usize, numbers: bool) -> bool {
         let Ok(Entries(entries)) = Entries::parse(text) else { return false };
+        let any_key = self.rules.keys != Keys::NoDollarNoPoint;
         entries.iter().all(|(key, value)| {
-            (self.rules.nul || !key.contains('\0')) && self.value_holds(value.get(), depth + 1, numbers)
+            (any_key || self.rules.keys.hold(key))
+                && (self.rules.nul || !key.contains('\0'))
+                && self.value_holds(value.get(), depth + 1, numbers)
         })
     }
 
@@ -305,7 +318,7 @@ pub fn split_text(form: NativeForm<'_>, text: &str) -> Result<(Option<String>, O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{Keys, Numbers};
+    use crate::rules::Numbers;
 
     fn round_trip(form: NativeForm<'_>, original: &str) -> (Option<String>, Option<String>, String) {
         let (native, exact) = split_text(form, original).unwrap();

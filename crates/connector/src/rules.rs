@@ -82,7 +82,7 @@ pub enum Chars {
     Ascii,
     /// `A-Z a-z 0-9 _ -`: needs no encoding in a URL.
     Url,
-    /// `A-Z a-z 0-9 _ - =`.
+    /// `A-Z a-z 0-9 _ - =`, not beginning with `_`.
     UrlBase64,
 }
 
@@ -105,6 +105,9 @@ pub struct MetadataRules {
     pub keys: Keys,
     /// How deep the metadata may nest.
     pub max_depth: usize,
+    /// Most bytes of one value as JSON.
+    #[serde(default)]
+    pub max_value_bytes: Option<usize>,
 }
 
 /// What becomes of objects within metadata.
@@ -157,7 +160,7 @@ pub enum Keys {
     Any,
     /// Not empty and not beginning with `$`.
     NoDollar,
-    /// Not empty, without point, not beginning with `$`.
+    /// Not empty, without point, not beginning with `$`; at any depth.
     NoDollarNoPoint,
     /// A letter or `_`, then letters, digits and `_`; at most 255 bytes.
     Identifier,
@@ -201,6 +204,9 @@ pub struct RowRules {
     pub max_nonzeros: Option<usize>,
     /// Most bytes of the metadata as the target will hold it.
     pub max_metadata_bytes: Option<usize>,
+    /// Most bytes of the entries that it can filter by: all but the reserved ones.
+    #[serde(default)]
+    pub max_native_bytes: Option<usize>,
     /// Most bytes of the document.
     pub max_document_bytes: Option<usize>,
 }
@@ -222,6 +228,7 @@ impl MetadataRules {
         nul: true,
         keys: Keys::Any,
         max_depth: tranship_collection::json::MAX_DEPTH,
+        max_value_bytes: None,
     };
     /// Scalars only, under plain keys.
     pub const FLAT: MetadataRules = MetadataRules {
@@ -243,6 +250,7 @@ impl RowRules {
         multi_rows: false,
         max_nonzeros: None,
         max_metadata_bytes: None,
+        max_native_bytes: None,
         max_document_bytes: None,
     };
 }
@@ -256,7 +264,7 @@ impl Chars {
             Chars::NoNul => !text.contains('\0'),
             Chars::Ascii => text.bytes().all(|b| (0x20..0x7f).contains(&b)),
             Chars::Url => text.bytes().all(plain),
-            Chars::UrlBase64 => text.bytes().all(|b| plain(b) || b == b'='),
+            Chars::UrlBase64 => text.bytes().all(|b| plain(b) || b == b'=') && !text.starts_with('_'),
         }
     }
 }
@@ -298,6 +306,18 @@ impl Numbers {
     }
 }
 
+impl Numbers {
+    /// True if the target takes the JSON number, be it as another value; an integer that it has no type for it refuses.
+    pub fn take(self, text: &str) -> bool {
+        let integer = !text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'));
+        match (self, integer) {
+            (Numbers::I64, true) => text.parse::<i64>().is_ok(),
+            (Numbers::U64, true) => text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok(),
+            _ => text.parse::<f64>().is_ok_and(f64::is_finite),
+        }
+    }
+}
+
 /// Qdrant parses floats by one multiplication or division in f64: few digits and a moderate magnitude survive that.
 fn float_of_15_digits(text: &str) -> bool {
     let Ok(value) = text.parse::<f64>() else { return false };
@@ -321,6 +341,8 @@ mod tests {
         assert!(changed(Numbers::I64, &["9223372036854775808", "1e400"]));
         assert!(kept(Numbers::Double, &["9007199254740992", "-3", "0.5"]));
         assert!(changed(Numbers::Double, &["9007199254740993", "1.0", "-0.0", "1e3"]));
+        assert!(Numbers::Double.take("99999999999999999999") && Numbers::I64.take("-0") && Numbers::U64.take("0.1"));
+        assert!(!Numbers::I64.take("9223372036854775808") && !Numbers::U64.take("99999999999999999999"));
     }
 
     #[test]

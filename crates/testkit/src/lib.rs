@@ -8,6 +8,7 @@ pub mod binary;
 pub mod bundles;
 pub mod damage;
 pub mod engines;
+pub mod feeds;
 pub mod fixtures;
 pub mod generate;
 pub mod memory;

@@ -101,6 +101,7 @@ fn metadata(rules: &Rules) -> String {
         Nested::AsText => "no objects",
     });
     words.extend((!metadata.nulls).then_some("no nulls"));
+    words.extend(metadata.max_value_bytes.map(|_| "short values"));
     words.extend((!metadata.booleans).then_some("no booleans"));
     words.extend(match metadata.keys {
         Keys::Any => None,
@@ -146,6 +147,7 @@ fn refused(rules: &Rules) -> String {
     words.extend(rows.multi_rows.then(|| "multivectors without rows".to_owned()));
     words.extend(rows.max_nonzeros.map(|max| format!("sparse vectors of more than {max} values")));
     words.extend(rows.max_metadata_bytes.map(|max| format!("metadata of more than {max} bytes")));
+    words.extend(rows.max_native_bytes.map(|max| format!("filterable metadata of more than {max} bytes")));
     words.extend(rows.max_document_bytes.map(|max| format!("documents of more than {max} bytes")));
     words.join("; ")
 }

@@ -13,8 +13,19 @@ use std::thread;
 use crate::{Outcome, shell};
 
 /// What the tests need.
-pub const FOR_TESTS: &[&str] =
-    &["chroma", "postgres", "qdrant", "readers", "pyarrow-old", "faiss", "ann", "redis", "milvus-lite", "rocksdb"];
+pub const FOR_TESTS: &[&str] = &[
+    "chroma",
+    "postgres",
+    "qdrant",
+    "readers",
+    "pyarrow-old",
+    "faiss",
+    "ann",
+    "redis",
+    "milvus-lite",
+    "rocksdb",
+    "bson",
+];
 
 /// Made only when named or with `--all`: the tests read stored dumps of the old engines.
 const ON_REQUEST: &[&str] = &["chroma-0.5", "chroma-0.4", "bench", "bench-native"];

@@ -54,6 +54,7 @@ pub const RULES: Rules = Rules {
         multi_rows: true,
         max_nonzeros: Some(3),
         max_metadata_bytes: Some(300),
+        max_native_bytes: Some(290),
         max_document_bytes: Some(200),
     },
 };

@@ -316,10 +316,22 @@ impl Mapping {
         if let Some(max) = over(self.rows.max_metadata_bytes, stored.metadata.as_deref()) {
             return fault("METADATA_TOO_LARGE", "metadata", max);
         }
+        if let Some(max) = self.rows.max_native_bytes.filter(|max| self.native_bytes(stored) > *max) {
+            return fault("FILTERABLE_TOO_LARGE", "metadata", max);
+        }
         match over(self.rows.max_document_bytes, document) {
             Some(max) => fault("DOCUMENT_TOO_LARGE", "document", max),
             None => Ok(()),
         }
+    }
+
+    /// Bytes of the entries that are not ours, keys and values.
+    fn native_bytes(&self, stored: &Stored<'_>) -> usize {
+        let entries = stored.metadata.as_deref().and_then(|text| Entries::parse(text).ok());
+        let own = |(key, _): &&(Cow<'_, str>, _)| self.reserved(key).is_none();
+        entries.map_or(0, |Entries(entries)| {
+            entries.iter().filter(own).map(|(key, value)| key.len() + value.get().len()).sum()
+        })
     }
 
     fn stored_batch(
