@@ -145,12 +145,16 @@ impl NativeForm<'_> {
     }
 
     fn stand_in<'a>(&self, key: &str, value: &'a RawValue, out: &mut Vec<Entry<'a>>) {
-        if !self.rules.keys.hold(key) || !self.declared(key, value.get(), true) {
+        if !self.key_holds(key) || !self.declared(key, value.get(), true) {
             return;
         }
         match value.get().as_bytes().first() {
             // The target rounds it.
-            Some(b'-' | b'0'..=b'9') if self.fields.is_none() => out.push((key.to_owned().into(), value)),
+            Some(b'-' | b'0'..=b'9') if self.fields.is_none() => {
+                if self.rules.numbers.takes(value.get()) {
+                    out.push((key.to_owned().into(), value));
+                }
+            }
             Some(b'{') if self.rules.nested == Nested::Flattened => {
                 let Ok(Entries(entries)) = Entries::parse(value.get()) else { return };
                 for (inner, value) in entries {
@@ -172,7 +176,11 @@ impl NativeForm<'_> {
 
     /// True if the entry comes back from the target as it went.
     pub fn holds(&self, key: &str, text: &str, depth: usize) -> bool {
-        self.rules.keys.hold(key) && self.declared(key, text, false) && self.value_holds(text, depth, true)
+        self.key_holds(key) && self.declared(key, text, false) && self.value_holds(text, depth, true)
+    }
+
+    fn key_holds(&self, key: &str) -> bool {
+        self.rules.keys.hold(key) && (self.rules.nul || !key.contains('\0'))
     }
 
     /// True if only numbers within `text` are not held.
@@ -199,7 +207,8 @@ impl NativeForm<'_> {
                 rules.nested == Nested::Kept && depth < rules.max_depth && self.object_holds(text, depth, numbers)
             }
             Some(b'[') => depth < rules.max_depth && self.list_holds(text, depth, numbers),
-            _ => !numbers || rules.numbers.hold(text),
+            _ if numbers => rules.numbers.hold(text),
+            _ => rules.numbers.takes(text),
         }
     }
 

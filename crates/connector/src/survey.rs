@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tranship_collection::json::Entries;
-use tranship_collection::{BatchView, VectorValue};
+use tranship_collection::{BatchView, IdKind, VectorValue};
 
 use crate::mapping::{Mapping, RowFault};
 use crate::native::{FieldType, field_type};
@@ -41,6 +41,8 @@ pub struct VectorProfile {
     pub most_values: u64,
     /// Largest index of a sparse vector.
     pub largest_index: u32,
+    /// Records whose sparse vector holds an explicit zero.
+    pub with_zeros: u64,
 }
 
 /// What one metadata key was measured to hold.
@@ -73,6 +75,8 @@ pub struct Survey {
     pub metadata: u64,
     /// Most bytes of an id.
     pub longest_id_bytes: usize,
+    /// Integer ids that 64 bits with sign do not hold.
+    pub ids_beyond_i64: u64,
     /// Most bytes of a document.
     pub longest_document_bytes: usize,
     /// Bytes of the texts of all records: ids, documents, metadata.
@@ -112,6 +116,7 @@ impl Survey {
         self.documents += later.documents;
         self.metadata += later.metadata;
         self.text_bytes += later.text_bytes;
+        self.ids_beyond_i64 += later.ids_beyond_i64;
         self.longest_id_bytes = self.longest_id_bytes.max(later.longest_id_bytes);
         self.longest_document_bytes = self.longest_document_bytes.max(later.longest_document_bytes);
         self.mapped_ids.merge(later.mapped_ids);
@@ -127,6 +132,7 @@ impl Survey {
             own.unit += found.unit;
             own.most_values = own.most_values.max(found.most_values);
             own.largest_index = own.largest_index.max(found.largest_index);
+            own.with_zeros += found.with_zeros;
         }
         self.too_many_fields |= later.too_many_fields;
         for (key, found) in later.fields {
@@ -162,6 +168,8 @@ impl Survey {
     fn add_texts(&mut self, view: &BatchView<'_>, row: usize) {
         self.longest_id_bytes = self.longest_id_bytes.max(view.id(row).len());
         self.text_bytes += view.id(row).len() as u64;
+        let is_long = view.id_kind(row) == IdKind::Integer && view.id(row).parse::<i64>().is_err();
+        self.ids_beyond_i64 += u64::from(is_long);
         if let Some(document) = view.document(row) {
             self.documents += 1;
             self.longest_document_bytes = self.longest_document_bytes.max(document.len());
@@ -210,7 +218,8 @@ impl Survey {
             match &value {
                 VectorValue::Dense(values) => found.unit += u64::from(is_unit(values)),
                 VectorValue::Widened(values) => found.unit += u64::from(is_unit(values)),
-                VectorValue::Sparse(indices, _) => {
+                VectorValue::Sparse(indices, values) => {
+                    found.with_zeros += u64::from(values.contains(&0.0));
                     found.most_values = found.most_values.max(indices.len() as u64);
                     found.largest_index = found.largest_index.max(indices.last().copied().unwrap_or(0));
                 }
