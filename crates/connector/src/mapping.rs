@@ -26,7 +26,7 @@ use crate::loss::Loss;
 use crate::native::{FieldType, NativeForm};
 use crate::rules::{IdRules, MetadataRules, RowRules};
 
-pub use project::unit_scale;
+pub use project::{nonzero, unit_scale};
 pub use shape::{Changes, RowFault, Shaped, mapped_id};
 
 /// Metadata key of the original id, wherever the target's id is another.
@@ -80,6 +80,9 @@ pub struct Mapping {
     pub drops_metadata: bool,
     /// Vectors that the target brings to unit length.
     pub normalised: Vec<String>,
+    /// Sparse vectors whose explicit zeros the target does not keep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_zeros: Vec<String>,
     /// Element types of the vectors that the target stores in another type than `f32`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub elements: BTreeMap<String, Element>,
@@ -126,6 +129,7 @@ impl Mapping {
             drops_documents: false,
             drops_metadata: false,
             normalised: Vec::new(),
+            without_zeros: Vec::new(),
             elements: BTreeMap::new(),
             tolerance: BTreeMap::new(),
             metrics: BTreeMap::new(),
@@ -140,7 +144,7 @@ impl Mapping {
 
     /// True if `project` changes anything.
     pub fn projects(&self) -> bool {
-        !self.normalised.is_empty() || self.leaves_out_anything()
+        !self.normalised.is_empty() || !self.without_zeros.is_empty() || self.leaves_out_anything()
     }
 
     /// True if something is not in the target at all, by consent.

@@ -145,8 +145,7 @@ impl NativeForm<'_> {
     }
 
     fn stand_in<'a>(&self, key: &str, value: &'a RawValue, out: &mut Vec<Entry<'a>>) {
-        if !self.rules.keys.hold(key)
-            || (!self.rules.nul && key.contains('\0'))
+        if !self.key_holds(key)
             || self.rules.max_value_bytes.is_some_and(|max| value.get().len() > max && !value.get().starts_with('{'))
             || !self.declared(key, value.get(), true)
         {
@@ -154,8 +153,10 @@ impl NativeForm<'_> {
         }
         match value.get().as_bytes().first() {
             // The target rounds it.
-            Some(b'-' | b'0'..=b'9') if self.fields.is_none() && self.rules.numbers.take(value.get()) => {
-                out.push((key.to_owned().into(), value))
+            Some(b'-' | b'0'..=b'9') if self.fields.is_none() => {
+                if self.rules.numbers.takes(value.get()) {
+                    out.push((key.to_owned().into(), value));
+                }
             }
             Some(b'{') if self.rules.nested == Nested::Flattened => {
                 let Ok(Entries(entries)) = Entries::parse(value.get()) else { return };
@@ -178,11 +179,14 @@ impl NativeForm<'_> {
 
     /// True if the entry comes back from the target as it went.
     pub fn holds(&self, key: &str, text: &str, depth: usize) -> bool {
-        self.rules.keys.hold(key)
-            && (self.rules.nul || !key.contains('\0'))
+        self.key_holds(key)
             && self.rules.max_value_bytes.is_none_or(|max| text.len() <= max)
             && self.declared(key, text, false)
             && self.value_holds(text, depth, true)
+    }
+
+    fn key_holds(&self, key: &str) -> bool {
+        self.rules.keys.hold(key) && (self.rules.nul || !key.contains('\0'))
     }
 
     /// True if only numbers within `text` are not held.
@@ -209,7 +213,8 @@ impl NativeForm<'_> {
                 rules.nested == Nested::Kept && depth < rules.max_depth && self.object_holds(text, depth, numbers)
             }
             Some(b'[') => depth < rules.max_depth && self.list_holds(text, depth, numbers),
-            _ => rules.numbers.hold(text) || (!numbers && rules.numbers.take(text)),
+            _ if numbers => rules.numbers.hold(text),
+            _ => rules.numbers.hold(text) || rules.numbers.takes(text),
         }
     }
 

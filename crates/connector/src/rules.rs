@@ -150,6 +150,9 @@ pub enum Numbers {
     Double,
     /// As Qdrant's parser takes them: integers of 64 bits, floats of at most 15 digits.
     Digits15,
+    /// Decimals without exponent, as PostgreSQL's jsonb prints them: integers of any size; floats that keep a digit
+    /// behind the point and are no negative zero.
+    Decimal,
 }
 
 /// Which keys stay.
@@ -209,6 +212,15 @@ pub struct RowRules {
     pub max_native_bytes: Option<usize>,
     /// Most bytes of the document.
     pub max_document_bytes: Option<usize>,
+    /// Largest index of a sparse vector.
+    #[serde(default)]
+    pub max_sparse_index: Option<u32>,
+    /// No U+0000 in documents and in namespaces that the target has itself.
+    #[serde(default)]
+    pub no_nul: bool,
+    /// Most bytes of a namespace that the target has itself.
+    #[serde(default)]
+    pub max_namespace_bytes: Option<usize>,
 }
 
 impl Default for IdRules {
@@ -252,6 +264,9 @@ impl RowRules {
         max_metadata_bytes: None,
         max_native_bytes: None,
         max_document_bytes: None,
+        max_sparse_index: None,
+        no_nul: false,
+        max_namespace_bytes: None,
     };
 }
 
@@ -294,7 +309,8 @@ impl Numbers {
     pub fn hold(self, text: &str) -> bool {
         let integer = !text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'));
         match (self, integer) {
-            (Numbers::Any, _) => true,
+            (Numbers::Any, _) | (Numbers::Decimal, true) => true,
+            (Numbers::Decimal, false) => decimal_with_digits(text),
             (Numbers::Digits15, false) => float_of_15_digits(text),
             (Numbers::Double, false) => text.parse::<f64>().is_ok_and(|value| value.fract() != 0.0),
             (_, false) => text.parse::<f64>().is_ok_and(f64::is_finite),
@@ -307,15 +323,31 @@ impl Numbers {
 }
 
 impl Numbers {
-    /// True if the target takes the JSON number, be it as another value; an integer that it has no type for it refuses.
-    pub fn take(self, text: &str) -> bool {
+    /// True if the target takes the JSON number, be it rounded or as another type; an integer that it has no type for it
+    /// refuses.
+    pub fn takes(self, text: &str) -> bool {
         let integer = !text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'));
         match (self, integer) {
+            // A numeric has up to 131,072 digits before the point and 16,383 behind it; an f64 needs 1,100 at most.
+            (Numbers::Decimal, _) => text.len() <= 4096 && decimals(text).is_some_and(|count| count.abs() <= 8192),
             (Numbers::I64, true) => text.parse::<i64>().is_ok(),
             (Numbers::U64, true) => text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok(),
             _ => text.parse::<f64>().is_ok_and(f64::is_finite),
         }
     }
+}
+
+/// Digits behind the point once a JSON number is written without exponent; negative for zeros before the point.
+fn decimals(text: &str) -> Option<i64> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let fraction = mantissa.split_once('.').map_or(0, |(_, digits)| digits.len() as i64);
+    Some(fraction.saturating_sub(exponent.parse::<i64>().ok()?))
+}
+
+/// jsonb keeps trailing zeros, so a float stays one as long as a digit is left behind the point.
+fn decimal_with_digits(text: &str) -> bool {
+    let negative_zero = || text.starts_with('-') && text.parse::<f64>() == Ok(0.0);
+    Numbers::Decimal.takes(text) && decimals(text).is_some_and(|count| count > 0) && !negative_zero()
 }
 
 /// Qdrant parses floats by one multiplication or division in f64: few digits and a moderate magnitude survive that.
@@ -341,8 +373,16 @@ mod tests {
         assert!(changed(Numbers::I64, &["9223372036854775808", "1e400"]));
         assert!(kept(Numbers::Double, &["9007199254740992", "-3", "0.5"]));
         assert!(changed(Numbers::Double, &["9007199254740993", "1.0", "-0.0", "1e3"]));
-        assert!(Numbers::Double.take("99999999999999999999") && Numbers::I64.take("-0") && Numbers::U64.take("0.1"));
-        assert!(!Numbers::I64.take("9223372036854775808") && !Numbers::U64.take("99999999999999999999"));
+        assert!(Numbers::Double.takes("99999999999999999999") && Numbers::I64.takes("-0") && Numbers::U64.takes("0.1"));
+        assert!(!Numbers::I64.takes("9223372036854775808") && !Numbers::U64.takes("99999999999999999999"));
+        let digits = "123456789012345678901234567890";
+        assert!(kept(Numbers::Decimal, &[digits, "-0", "0.0", "1.50", "100e-2", "3.14e-5", "5e-324", "1.25e1"]));
+        assert!(changed(
+            Numbers::Decimal,
+            &["-0.0", "-0.0e-3", "1e3", "0.1e1", "1e22", "0e10", "0.0e-20000", "1e-99999"]
+        ));
+        assert!(["-0.0", "1e3", "5e-324", "1.7e308"].iter().all(|text| Numbers::Decimal.takes(text)));
+        assert!(!["0.0e-20000", "1e-20000", "0e99999999999999999999"].iter().any(|text| Numbers::Decimal.takes(text)));
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct VectorProfile {
     pub most_values: u64,
     /// Largest index of a sparse vector.
     pub largest_index: u32,
+    /// Records whose sparse vector holds an explicit zero.
+    pub with_zeros: u64,
 }
 
 /// What one metadata key was measured to hold.
@@ -130,6 +132,7 @@ impl Survey {
             own.unit += found.unit;
             own.most_values = own.most_values.max(found.most_values);
             own.largest_index = own.largest_index.max(found.largest_index);
+            own.with_zeros += found.with_zeros;
         }
         self.too_many_fields |= later.too_many_fields;
         for (key, found) in later.fields {
@@ -215,7 +218,8 @@ impl Survey {
             match &value {
                 VectorValue::Dense(values) => found.unit += u64::from(is_unit(values)),
                 VectorValue::Widened(values) => found.unit += u64::from(is_unit(values)),
-                VectorValue::Sparse(indices, _) => {
+                VectorValue::Sparse(indices, values) => {
+                    found.with_zeros += u64::from(values.contains(&0.0));
                     found.most_values = found.most_values.max(indices.len() as u64);
                     found.largest_index = found.largest_index.max(indices.last().copied().unwrap_or(0));
                 }

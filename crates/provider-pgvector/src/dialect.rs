@@ -10,9 +10,85 @@
 use std::fmt;
 
 use serde_json::{Map, Value};
-use tranship_collection::{IndexSpec, Metric};
+use tranship_collection::{Element, IndexSpec, Metric};
+use tranship_connector::Rules;
+use tranship_connector::rules::{Chars, IdRules, IntegerIds, MetadataRules, Numbers, RowRules, TextIds, VectorRules};
 
 use crate::sql::token::Token;
+
+/// What a table with pgvector can hold.
+///
+/// jsonb prints numbers as numeric does: without exponent, with all digits behind the point that they were written with,
+/// without negative zero (measured with PostgreSQL 16 and 18). Ids and namespaces are keys of a B-tree, whose rows have
+/// 2,704 bytes at most.
+pub const RULES: Rules = Rules {
+    target: "pgvector",
+    title: "PostgreSQL with pgvector",
+    ids: IdRules {
+        integers: IntegerIds::AsText,
+        texts: TextIds::Text { max_bytes: MAX_KEY_BYTES, max_chars: usize::MAX, chars: Chars::NoNul },
+    },
+    namespaces: true,
+    documents: true,
+    metadata: Some(MetadataRules { numbers: Numbers::Decimal, nul: false, ..MetadataRules::JSON }),
+    vectors: VectorRules {
+        elements: &[Element::F32, Element::F16],
+        max_dim: 16_000,
+        max_dense: MAX_VECTORS,
+        max_sparse: MAX_VECTORS,
+        multi: false,
+        bits: true,
+        metrics: &[],
+        normalises: false,
+    },
+    rows: RowRules {
+        finite: true,
+        max_nonzeros: Some(16_000),
+        max_sparse_index: Some(MAX_SPARSE_DIM - 1),
+        max_metadata_bytes: Some(255 << 20),
+        max_document_bytes: Some(512 << 20),
+        no_nul: true,
+        max_namespace_bytes: Some(MAX_KEY_BYTES),
+        ..RowRules::ANY
+    },
+};
+
+/// Most bytes of an id or a namespace.
+pub const MAX_KEY_BYTES: usize = 1000;
+/// Most vectors of each kind; a table has 1,600 columns at most.
+const MAX_VECTORS: usize = 200;
+/// Most typed columns of metadata.
+pub const MAX_FIELDS: usize = 1000;
+/// Most dimensions of a sparsevec.
+pub const MAX_SPARSE_DIM: u32 = 1_000_000_000;
+/// Most bytes of a name.
+pub const MAX_NAME_BYTES: usize = 63;
+/// Columns that every table has.
+pub const SYSTEM_COLUMNS: [&str; 7] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", "oid"];
+
+/// What is wrong with the name of a table, if anything.
+pub fn name_fault(name: &str) -> Option<String> {
+    if name.len() > MAX_NAME_BYTES {
+        return Some(format!("it is longer than {MAX_NAME_BYTES} bytes"));
+    }
+    if name == LEDGER {
+        return Some("this is where loaded files are noted".to_owned());
+    }
+    name.chars().find(|c| c.is_control()).map(|c| format!("it contains {c:?}"))
+}
+
+/// The table in which a load notes the files that it has taken.
+pub const LEDGER: &str = "tranship_loaded";
+
+/// `name` as an identifier.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `text` as a literal, under `standard_conforming_strings`.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
 
 /// The type of a column, as far as it matters for reading its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,6 +295,23 @@ pub fn default_metric(method: &str, column: &Type) -> Option<Metric> {
     }
 }
 
+/// The operator class of vectors of type `kind` under `metric`.
+pub fn operator_class(kind: &str, metric: Metric) -> String {
+    let name = match metric {
+        Metric::Dot => "ip",
+        other => other.name(),
+    };
+    format!("{kind}_{name}_ops")
+}
+
+/// The lists of an inverted index: pgvector's own or one whose settings call them `nlist`.
+pub fn ivf_lists(name: &str, settings: &Value) -> Option<u32> {
+    let is_ivf = matches!(name.to_ascii_lowercase().as_str(), "ivfflat" | "ivf_flat");
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    let lists = ["lists", "nlist"].into_iter().find_map(|key| settings.get(key).and_then(number));
+    lists.filter(|_| is_ivf).map(|lists| u32::try_from(lists).unwrap_or(u32::MAX))
+}
+
 /// Index settings from the access method and its `WITH (..)`.
 pub fn index(method: &str, settings: &[(String, String)]) -> IndexSpec {
     let number = |key: &str, default: u32| {
@@ -284,6 +377,12 @@ mod tests {
         assert_eq!(metric("sparsevec_l1_ops"), Some(Metric::L1));
         assert_eq!(metric("bit_jaccard_ops"), Some(Metric::Jaccard));
         assert_eq!(metric("text_pattern_ops"), None);
+        for kind in ["vector", "halfvec", "sparsevec"] {
+            for own in [Metric::L2, Metric::Dot, Metric::Cosine, Metric::L1] {
+                assert_eq!(metric(&operator_class(kind, own)), Some(own));
+            }
+        }
+        assert_eq!(operator_class("bit", Metric::Jaccard), "bit_jaccard_ops");
         let settings = [("m".to_owned(), "24".to_owned())];
         assert_eq!(index("hnsw", &settings), IndexSpec::Hnsw { m: 24, ef_construction: 64, ef_search: None });
         let lists = IndexSpec::Other { name: "ivfflat".to_owned(), settings: serde_json::json!({"lists": 100}) };

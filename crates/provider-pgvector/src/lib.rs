@@ -1,4 +1,4 @@
-//! pgvector: reads tables with vectors out of PostgreSQL dumps, offline.
+//! pgvector: reads tables with vectors out of PostgreSQL dumps, offline, and writes bundles that psql loads.
 //!
 //! ```text
 //! dump     -> sections -> splits -> rows          -> records
@@ -6,8 +6,9 @@
 //! ```
 //! `sql` understands as much SQL as dumps are made of, `dump` finds declarations and data in every kind of dump, `section` cuts the
 //! data into splits, `rows` takes rows apart, `values` reads what PostgreSQL's types look like, `plan` and `record` make
-//! records of them. `dialect` maps names, types and index settings.
+//! records of them. `dialect` maps names, types and index settings. `bundle` writes COPY BINARY with the scripts that load it.
 
+pub mod bundle;
 mod bytes;
 pub mod dialect;
 mod dump;
@@ -33,28 +34,33 @@ use source::PgSource;
 /// The connector.
 pub static CONNECTOR: Connector = Connector {
     name: "pgvector",
-    about: "PostgreSQL with pgvector: pg_dump and COPY",
+    about: "PostgreSQL with pgvector: pg_dump, COPY, bundles (COPY BINARY)",
     extensions: &["sql", "sql.gz", "sql.zst", "dump"],
     capabilities: Capabilities {
-        reads: "pg_dump plain, custom, directory, tar; COPY text, CSV, BINARY",
-        writes: "",
+        reads: "pg_dump plain, custom, directory, tar; COPY text, CSV, BINARY; bundles written by tranship",
+        writes: "bundles: COPY BINARY files, table and indexes as SQL; load, check and undo scripts for psql",
         vectors: "vector (f32), halfvec (f16), sparsevec, bit; several per table by name",
         ids: "integers, text, uuid",
         metadata: "every other column: numbers, text, json, arrays, times, bytes",
         several_collections: true,
-        bundles: false,
+        bundles: true,
         proven_with: "PostgreSQL 15, 16, 18",
         covers: COVERAGE,
     },
     options: options::OPTIONS,
-    target_options: &[],
+    target_options: bundle::TARGET_OPTIONS,
     probe,
     list: Some(list),
     open: Some(open),
-    create: None,
+    create: Some(bundle::create),
 };
 
 const COVERAGE: &[Coverage] = &[
+    Coverage {
+        what: "bundles written by tranship",
+        known: Known::AgainstEngine,
+        note: "loaded by load.sh into PostgreSQL 18 and 16 with pgvector 0.8.5, stopped and repeated, copied back and dumped",
+    },
     Coverage {
         what: "pg_dump plain SQL, COPY and INSERT, PostgreSQL 16 and 18",
         known: Known::AgainstEngine,
@@ -115,6 +121,9 @@ const COVERAGE: &[Coverage] = &[
 ];
 
 fn probe(path: &Path) -> Option<Score> {
+    if let Some(score) = bundle::probe(path) {
+        return Some(score);
+    }
     let kind = dump::kind_of(path).ok()?;
     match kind {
         Some(Kind::Custom | Kind::Directory | Kind::Tar) => Some(98),
@@ -126,12 +135,23 @@ fn probe(path: &Path) -> Option<Score> {
 
 fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>> {
     check_path(locator)?;
+    if is_bundle(&locator.path) {
+        return bundle::list(locator, options);
+    }
     source::list(&locator.path, options)
 }
 
 fn open(locator: &Locator, options: &OpenOptions) -> Result<Box<dyn Source>> {
     check_path(locator)?;
+    if is_bundle(&locator.path) {
+        return bundle::open(locator, options);
+    }
     Ok(Box::new(PgSource::open(&locator.path, options)?))
+}
+
+/// True for what tranship wrote or pulled.
+fn is_bundle(path: &Path) -> bool {
+    tranship_bundle::is_bundle(path)
 }
 
 fn check_path(locator: &Locator) -> Result<()> {

@@ -2,7 +2,80 @@
 //!
 //! Source: Redis `src/rdb.h`, `FT.CREATE` (TYPE), release notes.
 
-use tranship_collection::Element;
+use tranship_collection::{Element, Metric};
+use tranship_connector::Rules;
+use tranship_connector::rules::{Chars, IdRules, IntegerIds, MetadataRules, RowRules, TextIds, VectorRules};
+
+/// What hashes with a search index can hold. Keys and fields take any bytes; the limits are those of a string.
+pub const HASH_RULES: Rules = Rules {
+    target: "redis",
+    title: "Redis",
+    ids: IdRules {
+        integers: IntegerIds::AsText,
+        texts: TextIds::Text { max_bytes: MAX_ID_BYTES, max_chars: usize::MAX, chars: Chars::Any },
+    },
+    namespaces: true,
+    documents: true,
+    metadata: Some(MetadataRules::JSON),
+    vectors: VectorRules {
+        elements: &[Element::F32, Element::F16, Element::BF16, Element::I8, Element::U8],
+        max_dim: 32_768,
+        max_dense: 200,
+        max_sparse: 0,
+        multi: false,
+        bits: false,
+        metrics: &[Metric::Cosine, Metric::Dot, Metric::L2],
+        normalises: false,
+    },
+    rows: RowRules {
+        max_metadata_bytes: Some(MAX_STRING_BYTES),
+        max_document_bytes: Some(MAX_STRING_BYTES),
+        ..RowRules::ANY
+    },
+};
+
+/// What a vector set can hold: one vector per element, compared by cosine, and attributes as one JSON object.
+pub const SET_RULES: Rules = Rules {
+    documents: false,
+    vectors: VectorRules { elements: &[Element::F32], max_dense: 1, metrics: &[Metric::Cosine], ..HASH_RULES.vectors },
+    rows: RowRules { vector_required: true, finite: true, nonzero_under_cosine: true, ..HASH_RULES.rows },
+    ..HASH_RULES
+};
+
+/// Most bytes of an id.
+const MAX_ID_BYTES: usize = 1 << 20;
+/// Most bytes of a string that a server takes: `proto-max-bulk-len` is 512 MiB.
+const MAX_STRING_BYTES: usize = 500 << 20;
+/// Most bytes of the name of a collection.
+const MAX_NAME_BYTES: usize = 512;
+
+/// What is wrong with the name of a collection, if anything.
+pub fn name_fault(name: &str) -> Option<String> {
+    if name.len() > MAX_NAME_BYTES {
+        return Some(format!("it is longer than {MAX_NAME_BYTES} bytes"));
+    }
+    name.chars().find(|c| c.is_control()).map(|c| format!("it contains {c:?}"))
+}
+
+/// `FT.CREATE`'s name of an element type. FLOAT16 and BFLOAT16 are known since Redis 7.4, INT8 and UINT8 since 8.0.
+pub fn vector_type(element: Element) -> &'static str {
+    match element {
+        Element::F32 => "FLOAT32",
+        Element::F16 => "FLOAT16",
+        Element::BF16 => "BFLOAT16",
+        Element::I8 => "INT8",
+        Element::U8 => "UINT8",
+    }
+}
+
+/// `FT.CREATE`'s name of a metric.
+pub fn distance(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Dot => "IP",
+        Metric::L2 => "L2",
+        _ => "COSINE",
+    }
+}
 
 /// The type of a raw vector's elements, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

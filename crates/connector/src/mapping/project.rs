@@ -1,4 +1,5 @@
-//! What a target does to records for good: vectors at unit length, vectors, documents or records left out.
+//! What a target does to records for good: vectors at unit length, sparse vectors without explicit zeros, vectors,
+//! documents or records left out.
 
 use std::sync::Arc;
 
@@ -37,18 +38,27 @@ impl Mapping {
             return Ok(batch.clone());
         }
         let view = BatchView::new(batch, schema).map_err(|fault| (0, fault))?;
-        let kept: Vec<(usize, Option<Element>)> = view
+        let kept: Vec<(usize, Option<Element>, bool)> = view
             .vector_specs()
             .enumerate()
             .filter(|(_, spec)| !self.dropped_vectors.contains(&spec.name))
-            .map(|(column, spec)| (column, self.normalises(spec).then(|| self.stored_element(&spec.name))))
+            .map(|(column, spec)| {
+                let to_unit = self.normalises(spec).then(|| self.stored_element(&spec.name));
+                (column, to_unit, self.without_zeros.contains(&spec.name))
+            })
             .collect();
         let mut builder = BatchBuilder::new(Arc::new(self.projected_schema(schema))).map_err(|fault| (0, fault))?;
         for row in 0..view.len() {
             if self.leaves_out(&view, row).map_err(|fault| (row, fault))?.is_some() {
                 continue;
             }
-            for (target, (column, to_unit)) in kept.iter().enumerate() {
+            for (target, (column, to_unit, without_zeros)) in kept.iter().enumerate() {
+                if let (true, Some(VectorValue::Sparse(indices, values))) = (*without_zeros, view.vector(*column, row))
+                {
+                    let (indices, values): (Vec<u32>, Vec<f32>) = nonzero(indices, values).unzip();
+                    builder.push_sparse(target, &indices, &values).map_err(|fault| (row, fault))?;
+                    continue;
+                }
                 push_vector(&mut builder, target, view.vector(*column, row), *to_unit, view.dim(*column))
                     .map_err(|fault| (row, fault))?;
             }
@@ -57,6 +67,11 @@ impl Mapping {
         }
         builder.finish().map_err(|fault| (0, fault))
     }
+}
+
+/// The entries of a sparse vector that are not zero.
+pub fn nonzero(indices: &[u32], values: &[f32]) -> impl Iterator<Item = (u32, f32)> {
+    indices.iter().copied().zip(values.iter().copied()).filter(|(_, value)| *value != 0.0)
 }
 
 /// Appends a vector; at unit length in the element type `to_unit`, if there is one.

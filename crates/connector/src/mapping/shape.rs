@@ -22,7 +22,7 @@ use tranship_collection::schema::{IdKind, IdKinds};
 use tranship_collection::{BatchView, CollectionSchema, Fault, Metric, VectorKind, VectorValue, layout};
 use uuid::Uuid;
 
-use super::undo::{INTEGER_PREFIX, TEXT_PREFIX, is_integer};
+use super::undo::{INTEGER_PREFIX, JSON_PREFIX, TEXT_PREFIX, is_integer};
 use super::{Mapping, Reserved};
 use crate::native::object_text;
 use crate::rules::{IntegerIds, Nested, TextIds};
@@ -163,6 +163,7 @@ impl Mapping {
             changes,
         };
         self.check_sizes(&stored, document)?;
+        self.check_texts(document, Some(namespace).filter(|_| self.namespace_key.is_none()))?;
         Ok(stored)
     }
 
@@ -204,7 +205,12 @@ impl Mapping {
                 format!("{{\"integer\":\"{id}\"}}").into_bytes()
             }
             IdKind::Integer => string(&format!("{INTEGER_PREFIX}{id}")),
-            IdKind::Text if id.starts_with(INTEGER_PREFIX) || id.starts_with(TEXT_PREFIX) => {
+            IdKind::Text if !self.metadata.nul && id.contains('\0') => {
+                let mut literal = JSON_PREFIX.as_bytes().to_vec();
+                append_string(id, &mut literal);
+                string(&String::from_utf8_lossy(&literal))
+            }
+            IdKind::Text if [INTEGER_PREFIX, TEXT_PREFIX, JSON_PREFIX].iter().any(|prefix| id.starts_with(prefix)) => {
                 string(&format!("{TEXT_PREFIX}{id}"))
             }
             IdKind::Text => string(id),
@@ -303,6 +309,11 @@ impl Mapping {
             {
                 return fault("SPARSE_TOO_LONG", &format!("more than {max} values in a sparse vector"));
             }
+            if let (Some(max), VectorValue::Sparse(indices, _)) = (rules.max_sparse_index, &value)
+                && indices.last().is_some_and(|index| *index > max)
+            {
+                return fault("SPARSE_INDEX_TOO_LARGE", &format!("an index above {max} in a sparse vector"));
+            }
         }
         Ok(())
     }
@@ -332,6 +343,23 @@ impl Mapping {
         entries.map_or(0, |Entries(entries)| {
             entries.iter().filter(own).map(|(key, value)| key.len() + value.get().len()).sum()
         })
+    }
+
+    /// `namespace` if the target has namespaces of its own.
+    fn check_texts(&self, document: Option<&str>, namespace: Option<&str>) -> Result<(), RowFault> {
+        for (path, text) in [("document", document), ("namespace", namespace)] {
+            if self.rows.no_nul && text.is_some_and(|text| text.contains('\0')) {
+                let what = "U+0000 in a text".to_owned();
+                return Err(RowFault { code: "NUL_IN_TEXT", path: path.to_owned(), what });
+            }
+        }
+        match self.rows.max_namespace_bytes.filter(|max| namespace.is_some_and(|text| text.len() > *max)) {
+            Some(max) => {
+                let what = format!("more than {max} bytes");
+                Err(RowFault { code: "NAMESPACE_TOO_LONG", path: "namespace".to_owned(), what })
+            }
+            None => Ok(()),
+        }
     }
 
     fn stored_batch(

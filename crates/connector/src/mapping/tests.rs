@@ -166,3 +166,41 @@ fn mapped_ids_are_the_same_for_ever_and_apart_for_kind_and_namespace() {
     ];
     assert!(all.iter().enumerate().all(|(i, a)| all[..i].iter().all(|b| a != b)));
 }
+
+#[test]
+fn an_id_with_u_0000_comes_back_through_metadata_that_holds_none() {
+    let mut schema = CollectionSchema::new("c");
+    schema.vectors = vec![VectorSpec::dense("", 1)];
+    let mapping = Mapping { metadata: MetadataRules { nul: false, ..MetadataRules::JSON }, ..mapping() };
+    for id in ["\0a\"\\", "json:\"x\"", "text:json:", "integer:5"] {
+        let shaped = mapping.shape(&batch(&schema, id, &[1.0], None), &schema).unwrap().batch;
+        let stored = mapping.stored_schema();
+        let stored = CollectionSchema { vectors: schema.vectors.clone(), ..stored };
+        let view = BatchView::new(&shaped, &stored).unwrap();
+        assert!(!view.metadata(0).unwrap().contains(r#""\u0000"#), "{:?}", view.metadata(0));
+        let undone = mapping.undo(&shaped, &stored).unwrap();
+        let target = mapping.undone_schema(&stored);
+        assert_eq!(BatchView::new(&undone, &target).unwrap().id(0), id);
+    }
+}
+
+#[test]
+fn a_projection_leaves_zeros_out_of_sparse_vectors_where_the_target_does() {
+    let mut schema = CollectionSchema::new("c");
+    schema.vectors = vec![
+        VectorSpec { kind: tranship_collection::VectorKind::Sparse, dim: None, ..VectorSpec::dense("kept", 0) },
+        VectorSpec { kind: tranship_collection::VectorKind::Sparse, dim: None, ..VectorSpec::dense("s", 0) },
+    ];
+    let mut builder = BatchBuilder::new(Arc::new(schema.clone())).unwrap();
+    builder.push_sparse(0, &[1, 5], &[0.0, 2.0]).unwrap();
+    builder.push_sparse(1, &[1, 5, 9], &[0.0, 2.0, -0.0]).unwrap();
+    builder
+        .finish_row(RowText { id: "a", id_kind: IdKind::Text, namespace: None, document: None, metadata: None })
+        .unwrap();
+    let given = builder.finish().unwrap();
+    let mapping = Mapping { without_zeros: vec!["s".into()], normalised: Vec::new(), ..mapping() };
+    let projected = mapping.project(&given, &schema).unwrap();
+    let view = BatchView::new(&projected, &schema).unwrap();
+    assert_eq!(view.vector(0, 0), Some(VectorValue::Sparse(&[1, 5], &[0.0, 2.0])));
+    assert_eq!(view.vector(1, 0), Some(VectorValue::Sparse(&[5], &[2.0])));
+}

@@ -101,6 +101,9 @@ fn original_id<'a>(value: &str) -> Result<(Cow<'a, str>, IdKind), Fault> {
             if let Some(digits) = text.strip_prefix(INTEGER_PREFIX).filter(|digits| is_integer(digits)) {
                 return Ok((digits.to_owned().into(), IdKind::Integer));
             }
+            if let Some(literal) = text.strip_prefix(JSON_PREFIX) {
+                return Ok((serde_json::from_str::<String>(literal).map_err(bad)?.into(), IdKind::Text));
+            }
             let plain = text.strip_prefix(TEXT_PREFIX).map(str::to_owned);
             Ok((plain.unwrap_or(text).into(), IdKind::Text))
         }
@@ -114,7 +117,9 @@ fn original_id<'a>(value: &str) -> Result<(Cow<'a, str>, IdKind), Fault> {
 
 /// How an integer id begins under the reserved key of a target that holds no such integer and no object.
 pub const INTEGER_PREFIX: &str = "integer:";
-/// How a text id begins there that would otherwise begin with one of the two.
+/// How a text id with U+0000 begins where metadata may hold none: the rest is a JSON string with escapes.
+pub const JSON_PREFIX: &str = "json:";
+/// How a text id begins there that would otherwise begin with one of these.
 pub const TEXT_PREFIX: &str = "text:";
 
 /// The text of a JSON string, `None` for any other value.

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use tranship_bundle::form::read_whole;
 use tranship_collection::{CollectionSchema, VectorKind, VectorSpec};
-use tranship_connector::{Error, OpenOptions, Result};
+use tranship_connector::{Error, Mapping, OpenOptions, Result};
 
 use super::look::{FieldLook, Look};
+use crate::bundle::Layout;
 use crate::dialect::RawElement;
 
 /// What the options say.
@@ -23,6 +25,27 @@ pub struct Wishes {
     pub database: Option<u64>,
     /// Hashes without vector are records.
     pub keep_without_vector: bool,
+    /// The bundle that was loaded.
+    pub bundle: Option<Box<Loaded>>,
+}
+
+/// A bundle whose hashes are read as it wrote them.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Its keys and fields.
+    pub layout: Layout,
+    /// The schema of records in its form.
+    pub stored: CollectionSchema,
+}
+
+impl Loaded {
+    /// By the path of its `mapping.json`.
+    fn of(path: &str, options: &OpenOptions) -> Result<Self> {
+        let text = read_whole(path.as_ref(), options.limits.max_page_bytes as u64)?;
+        let mapping: Mapping = serde_json::from_slice(&text)
+            .map_err(|e| Error::damaged("this is no mapping of a bundle").with("file", path).caused_by(e))?;
+        Ok(Loaded { layout: Layout::of(&mapping)?, stored: mapping.stored_schema() })
+    }
 }
 
 /// What is read.
@@ -87,12 +110,18 @@ impl Wishes {
             Some("keep") => true,
             Some(other) => return Err(wrong("without-vector", other, "keep or skip")),
         };
+        let bundle = options.option("bundle").map(|path| Loaded::of(path, options).map(Box::new)).transpose()?;
+        let prefix = match &bundle {
+            Some(loaded) => loaded.layout.prefix(),
+            None => options.option("prefix").unwrap_or_default().to_owned(),
+        };
         Ok(Wishes {
             element: element.transpose()?,
-            prefix: options.option("prefix").unwrap_or_default().as_bytes().to_vec(),
+            prefix: prefix.into_bytes(),
             strip_prefix,
             database: named,
-            keep_without_vector,
+            keep_without_vector: keep_without_vector || bundle.is_some(),
+            bundle,
         })
     }
 
@@ -104,6 +133,15 @@ impl Wishes {
 
     /// Settles which fields of a database are vectors.
     pub fn settle_vectors(&self, look: &Look, database: u64, label: &str, options: &OpenOptions) -> Result<Choice> {
+        if let Some(loaded) = &self.bundle {
+            let field = |vector: &crate::bundle::VectorField| VectorField {
+                field: vector.field.clone(),
+                name: vector.name.clone(),
+                dim: vector.dim,
+            };
+            let vectors = loaded.layout.vectors.iter().map(field).collect();
+            return Ok(Choice { wishes: self.clone(), database, element: self.element(), vectors });
+        }
         let nothing = BTreeMap::new();
         let fields = look.fields.get(&database).unwrap_or(&nothing);
         let element = self.element();
@@ -136,6 +174,9 @@ impl Wishes {
                         .hint(format!("it has {}", known.join(", "))))
                 }
             };
+        }
+        if self.bundle.is_some() {
+            return Ok(look.fields.keys().next().copied().unwrap_or(0));
         }
         let element = self.element();
         let promising = |fields: &BTreeMap<Vec<u8>, FieldLook>| match &options.vector_column {
@@ -217,6 +258,9 @@ impl Wishes {
 impl Choice {
     /// The schema of the collection.
     pub fn schema(&self) -> CollectionSchema {
+        if let Some(loaded) = &self.wishes.bundle {
+            return loaded.stored.clone();
+        }
         let prefix = String::from_utf8_lossy(&self.wishes.prefix);
         let prefix = prefix.trim_end_matches([':', '/', '.', '-', '_']);
         let name = if prefix.is_empty() { database_name(self.database) } else { prefix.to_owned() };
@@ -232,7 +276,8 @@ impl Choice {
 
     /// Tells that the type of the elements is the default and not what the file says, which says nothing of it.
     pub fn default_note(&self) -> Option<String> {
-        self.wishes.element.is_none().then(|| {
+        let is_default = self.wishes.element.is_none() && self.wishes.bundle.is_none();
+        is_default.then(|| {
             "the file does not tell the type of a vector's elements: they are read as f32; if FT.INFO shows another TYPE, \
              give -o element=f64|f16|bf16|i8|u8"
                 .to_owned()

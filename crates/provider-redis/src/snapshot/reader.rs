@@ -14,6 +14,7 @@ use super::fields::Fields;
 use super::rdb::{Entry, Key, Rdb};
 use super::source::PreparedFile;
 use super::value::is_hash;
+use crate::bundle::append_record;
 use crate::dialect::RawElement;
 
 /// A split being read.
@@ -84,6 +85,10 @@ impl<'a> Reader<'a> {
     fn append(&mut self, key: &Key) -> Result<Appended> {
         if let Some(name) = self.fields.repeated() {
             return Ok(Err(format!("the field `{}` comes twice", String::from_utf8_lossy(name))));
+        }
+        if let Some(loaded) = &self.prepared.choice.wishes.bundle {
+            let fields: Vec<(&[u8], &[u8])> = self.fields.iter().collect();
+            return Ok(append_record(&loaded.layout, &key.name, &fields, &mut self.builder));
         }
         if let Err(reason) = self.append_vectors(key)? {
             return Ok(Err(reason));
