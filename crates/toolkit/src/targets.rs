@@ -87,6 +87,7 @@ fn metadata(rules: &Rules) -> String {
         Numbers::I64 => "integers of 64 bits with sign, doubles",
         Numbers::U64 => "integers of 64 bits, doubles",
         Numbers::Double => "doubles",
+        Numbers::Decimal => "decimal numbers of any size",
         Numbers::Digits15 => "integers of 64 bits, floats of 15 digits",
     }];
     words.push(match metadata.lists {
