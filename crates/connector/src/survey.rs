@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tranship_collection::json::Entries;
-use tranship_collection::{BatchView, VectorValue};
+use tranship_collection::{BatchView, IdKind, VectorValue};
 
 use crate::mapping::{Mapping, RowFault};
 use crate::native::{FieldType, field_type};
@@ -71,6 +71,8 @@ pub struct Survey {
     pub documents: u64,
     /// Records with metadata.
     pub metadata: u64,
+    /// Records whose id is a text.
+    pub text_ids: u64,
     /// Most bytes of an id.
     pub longest_id_bytes: usize,
     /// Most bytes of a document.
@@ -112,6 +114,7 @@ impl Survey {
         self.documents += later.documents;
         self.metadata += later.metadata;
         self.text_bytes += later.text_bytes;
+        self.text_ids += later.text_ids;
         self.longest_id_bytes = self.longest_id_bytes.max(later.longest_id_bytes);
         self.longest_document_bytes = self.longest_document_bytes.max(later.longest_document_bytes);
         self.mapped_ids.merge(later.mapped_ids);
@@ -162,6 +165,7 @@ impl Survey {
     fn add_texts(&mut self, view: &BatchView<'_>, row: usize) {
         self.longest_id_bytes = self.longest_id_bytes.max(view.id(row).len());
         self.text_bytes += view.id(row).len() as u64;
+        self.text_ids += u64::from(view.id_kind(row) == IdKind::Text);
         if let Some(document) = view.document(row) {
             self.documents += 1;
             self.longest_document_bytes = self.longest_document_bytes.max(document.len());
