@@ -13,6 +13,7 @@ pub fn registry() -> Registry {
             &tranship_format_parquet::CONNECTOR,
             &tranship_format_usearch::CONNECTOR,
             &tranship_provider_chroma::CONNECTOR,
+            &tranship_provider_dataset::CONNECTOR,
             &tranship_provider_faiss::CONNECTOR,
             &tranship_provider_milvus::CONNECTOR,
             &tranship_provider_pgvector::CONNECTOR,
