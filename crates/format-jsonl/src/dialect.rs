@@ -7,6 +7,7 @@
 //! | vespa | a line, or a page `documents` | behind `::` of `id` or `put` | fields of `fields` | the other fields |
 //! | typesense | a line | `id` | fields | the other fields |
 //! | mongoexport | a line of Extended JSON | `_id` | fields, also `$binary` of subtype 9 | the other fields |
+//! | mongodump | a BSON document | `_id` | fields, also binary of subtype 9 | the other fields, as Extended JSON |
 //! | turbopuffer | a line, or a page `rows` | `id` | `vector`, also as base64 | the other fields |
 //! | azure | a page `value` | `id` or `--id-column` | fields | the other fields, without `@search` and `@odata` |
 //! | pinecone | a page `vectors`, by id | the key | `values`, `sparseValues` | `metadata` |
@@ -17,6 +18,7 @@
 //! `--vector-column` names. Invariant: no field is left out but what [`Dialect::ignored`] lists, which is about the
 //! answer and not about the record. Errors: not recognised for an export without vectors, with the remedy.
 
+mod bson;
 mod record;
 mod units;
 mod vectors;
@@ -28,6 +30,11 @@ use tranship_collection::json::{Entries, Items};
 use tranship_connector::{Error, ErrorKind, OpenOptions, Result};
 
 pub use units::Translated;
+
+/// True for the beginning of a file of BSON documents.
+pub fn is_bson(sample: &[u8]) -> bool {
+    bson::begins(sample)
+}
 
 /// Elements from which on an array of numbers is taken for a vector whatever it is called.
 pub const LEAST_DIM: usize = 8;
@@ -72,6 +79,8 @@ pub enum Unit {
     Lines,
     /// An action and its source, a line each.
     Pairs,
+    /// BSON documents.
+    Documents,
 }
 
 const PLAIN: Dialect = Dialect {
@@ -93,7 +102,7 @@ const ELASTIC_HIDES: &str = "Elasticsearch 9.2 and later leave vectors out of _s
     `_source.exclude_vectors: false` in the search, or set index.mapping.exclude_source_vectors to false";
 
 /// All dialects.
-pub static DIALECTS: [Dialect; 9] = [
+pub static DIALECTS: [Dialect; 10] = [
     Dialect {
         name: "elasticdump",
         title: "elasticdump export",
@@ -135,6 +144,14 @@ pub static DIALECTS: [Dialect; 9] = [
         title: "mongoexport file",
         id: &["_id"],
         without_vectors: "export again without --fields, or name the array of numbers with --vector-column",
+        ..PLAIN
+    },
+    Dialect {
+        name: "mongodump",
+        title: "mongodump file",
+        unit: Unit::Documents,
+        id: &["_id"],
+        without_vectors: "name the array of numbers with --vector-column",
         ..PLAIN
     },
     Dialect {
@@ -215,6 +232,10 @@ struct Seen {
 impl Reading {
     /// The dialect that `options` name, else the one that the beginning of the input speaks; `None` for generic lines.
     pub fn find(sample: &[u8], options: &OpenOptions) -> Result<Option<Reading>> {
+        if bson::is_archive(sample) {
+            return Err(Error::not_recognised("this is an archive of mongodump, which holds collections in slices")
+                .hint("dump again without --archive, and give the .bson file of the collection"));
+        }
         let dialect = match options.option("dialect") {
             Some("none") => None,
             Some(name) => {
@@ -296,6 +317,9 @@ fn usual(name: &str) -> bool {
 
 /// The dialect that the first value of the input speaks.
 fn probe(sample: &[u8]) -> Option<&'static Dialect> {
+    if bson::begins(sample) {
+        return DIALECTS.iter().find(|dialect| dialect.unit == Unit::Documents);
+    }
     let first = units::whole(sample, Unit::Values).next()?;
     let text = std::str::from_utf8(first).ok()?;
     let entries = Entries::parse(text).ok()?;

@@ -94,7 +94,7 @@ impl JsonlSource {
         let raw = self.raw_stream()?;
         Ok(match &self.reading {
             None => raw,
-            Some(reading) => Box::new(Translated::new(raw, reading.clone(), self.limits.max_page_bytes)),
+            Some(reading) => Box::new(Translated::new(raw, reading.clone(), &self.limits)),
         })
     }
 
@@ -324,7 +324,7 @@ fn begins_with_whole_value(text: &[u8]) -> bool {
 fn sample_lines(sample: &[u8], reading: &Reading, limits: &Limits) -> io::Result<Vec<u8>> {
     let mut lines = Vec::new();
     let input = Box::new(Cursor::new(without_bom(sample).to_vec()));
-    Translated::new(input, reading.clone(), limits.max_page_bytes).read_to_end(&mut lines)?;
+    Translated::new(input, reading.clone(), limits).read_to_end(&mut lines)?;
     Ok(lines)
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use tranship_collection::json::{Entries, Items, append_string};
 
-use super::{Reading, vectors};
+use super::{Reading, bson, vectors};
 
 /// One record of a unit, its parts still text.
 #[derive(Debug, Default)]
@@ -37,10 +37,28 @@ impl Record<'_> {
 impl Reading {
     /// Shows each record of a unit.
     pub fn each_record(&self, unit: &[u8], show: &mut dyn FnMut(&Record<'_>)) {
+        if self.dialect.unit == super::Unit::Documents {
+            return self.document(unit, show);
+        }
         let Ok(text) = std::str::from_utf8(unit) else { return show(&broken("\u{fffd}")) };
         match self.dialect.unit {
             super::Unit::Pairs => self.pair(text, show),
             _ => self.value(text.trim(), show),
+        }
+    }
+
+    fn document(&self, unit: &[u8], show: &mut dyn FnMut(&Record<'_>)) {
+        let mut out = Vec::with_capacity(2 * unit.len());
+        let read = bson::append_document(unit, &mut out);
+        match read.and_then(|()| String::from_utf8(out).map_err(|e| e.to_string())) {
+            Ok(text) => self.object(&text, None, None, show),
+            // Refused as a key that is unknown, with the reason in it.
+            Err(what) => {
+                let mut line = b"{".to_vec();
+                append_string(&format!("BSON: {what}"), &mut line);
+                line.extend_from_slice(b":0}");
+                show(&broken(&String::from_utf8_lossy(&line)));
+            }
         }
     }
 
@@ -153,7 +171,7 @@ impl Reading {
         }
         let Ok(entries) = Entries::parse(text) else { return text.into() };
         match entries.0.as_slice() {
-            [(key, value)] if key == "$oid" => value.get().to_owned().into(),
+            [(key, value)] if key == "$oid" || key == "$uuid" => value.get().to_owned().into(),
             [(key, value)] if key == "$numberLong" || key == "$numberInt" => {
                 value.get().trim_matches('"').to_owned().into()
             }

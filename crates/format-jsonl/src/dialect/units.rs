@@ -6,7 +6,9 @@
 
 use std::io::{self, Read};
 
-use super::{Reading, Unit};
+use tranship_storage::Limits;
+
+use super::{Reading, Unit, bson};
 
 const BLOCK_BYTES: usize = 1 << 20;
 
@@ -26,8 +28,13 @@ pub struct Translated {
 }
 
 impl Translated {
-    /// The generic lines of `input`; a unit longer than `max_unit_bytes` is an error.
-    pub fn new(input: Box<dyn Read + Send>, reading: Reading, max_unit_bytes: usize) -> Self {
+    /// The generic lines of `input`; a line or page that is longer than `limits` allow is an error.
+    pub fn new(input: Box<dyn Read + Send>, reading: Reading, limits: &Limits) -> Self {
+        let max_unit_bytes = match reading.dialect.unit {
+            Unit::Values => limits.max_page_bytes,
+            Unit::Lines | Unit::Pairs => 2 * limits.max_line_bytes,
+            Unit::Documents => bson::MAX_DOCUMENT_BYTES,
+        };
         let cutter = Cutter::new(reading.dialect.unit);
         Translated {
             input,
@@ -56,7 +63,7 @@ impl Translated {
                 return Ok(true);
             }
             if self.at_end {
-                let rest = unread.trim_ascii();
+                let rest = if self.reading.dialect.unit == Unit::Documents { unread } else { unread.trim_ascii() };
                 if rest.is_empty() {
                     return Ok(false);
                 }
@@ -105,6 +112,9 @@ impl Read for Translated {
 
 /// What stands at the end of the input without being a unit, on one line without its end.
 fn cut_short(unit: Unit, rest: &[u8], out: &mut Vec<u8>) {
+    if unit == Unit::Documents {
+        return out.extend_from_slice(b"{\"BSON");
+    }
     let last = match unit {
         Unit::Pairs => rest.rsplit(|byte| *byte == b'\n').next().unwrap_or(rest),
         _ => rest,
@@ -120,10 +130,10 @@ fn translate(reading: &Reading, unit: &[u8], out: &mut Vec<u8>) {
         // The action's own line.
         out.push(b'\n');
     }
-    if !unit.trim_ascii().is_empty() {
+    if reading.dialect.unit == Unit::Documents || !unit.trim_ascii().is_empty() {
         reading.each_record(unit, &mut |record| reading.append_line(record, out));
     }
-    if out.len() == before && reading.dialect.unit != Unit::Values {
+    if out.len() == before && matches!(reading.dialect.unit, Unit::Lines | Unit::Pairs) {
         out.push(b'\n');
     }
 }
@@ -153,7 +163,7 @@ pub fn whole(sample: &[u8], unit: Unit) -> impl Iterator<Item = &[u8]> {
             };
             let (found, behind) = rest.split_at(end);
             rest = behind;
-            if !found.trim_ascii().is_empty() {
+            if unit == Unit::Documents || !found.trim_ascii().is_empty() {
                 return Some(found);
             }
         }
@@ -180,6 +190,11 @@ impl Cutter {
         let end = match self.unit {
             Unit::Values => self.end_of_value(unread)?,
             Unit::Lines => self.end_of_line(unread, self.at)?,
+            Unit::Documents => match bson::length(unread)? {
+                Ok(length) => Some(length).filter(|length| *length <= unread.len())?,
+                // Nothing behind a wrong length can be told apart: it is refused as a whole.
+                Err(_) => unread.len(),
+            },
             Unit::Pairs => {
                 let first = self.end_of_line(unread, 0)?;
                 match is_deletion(unread.get(..first).unwrap_or_default()) {

@@ -284,3 +284,66 @@ fn an_export_of_many_splits_reads_alike_plain_and_compressed() {
     assert_eq!(plain.fingerprint(), packed.fingerprint());
     assert_eq!((CONNECTOR.probe)(&dir.path().join("b.ndjson")), Some(80));
 }
+
+/// A BSON document of these elements.
+fn document(elements: &[u8]) -> Vec<u8> {
+    let length = (elements.len() as i32 + 5).to_le_bytes();
+    [length.as_slice(), elements, &[0]].concat()
+}
+
+fn text_element(name: &str, text: &str) -> Vec<u8> {
+    let length = (text.len() as i32 + 1).to_le_bytes();
+    [b"\x02", name.as_bytes(), b"\0", &length, text.as_bytes(), b"\0"].concat()
+}
+
+/// Records `a` and `b` as mongodump writes them: a list of doubles, and a vector in binary data.
+fn mongodump() -> Vec<u8> {
+    let doubles = [1.0f64, 2.5, -3.0].iter().zip("012".chars());
+    let list: Vec<u8> =
+        doubles.flat_map(|(value, at)| [&[1, at as u8, 0], &value.to_le_bytes()[..]].concat()).collect();
+    let inner = document(&[b"\x04o\0".as_slice(), &document(b"\x100\0\x01\0\0\0\x101\0\x02\0\0\0")].concat());
+    let first = [
+        text_element("_id", "a"),
+        [b"\x04title_vector\0".as_slice(), &document(&list)].concat(),
+        text_element("text", "T \"x\""),
+        [b"\x03n\0".as_slice(), &inner].concat(),
+    ];
+    let floats: Vec<u8> = [4f32, 5.0, 6.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let second = [
+        text_element("_id", "b"),
+        [b"\x05title_vector\0\x0e\0\0\0\x09\x27\0".as_slice(), &floats].concat(),
+        text_element("text", "U"),
+        b"\x10year\0\xcf\x07\0\0".to_vec(),
+    ];
+    [document(&first.concat()), document(&second.concat())].concat()
+}
+
+#[test]
+fn documents_of_mongodump_are_the_same_records_and_every_damage_is_noticed() {
+    let (bytes, mongo) = (mongodump(), read_as(MONGO, &options(None)).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.bson");
+    let read = read_at(&path, &bytes, &OpenOptions::default()).unwrap();
+    assert!(read.rejects.is_empty(), "{:?}", read.rejects);
+    assert_eq!(records(&read), records(&mongo));
+    assert_eq!((CONNECTOR.probe)(&path), Some(80));
+    let first = i32::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    for cut in 1..bytes.len() {
+        match read_at(&path, &bytes[..cut], &options(Some("mongodump"))) {
+            Ok(read) => assert_eq!((cut, records(&read)), (first, records(&mongo)[..1].to_vec())),
+            Err(error) => assert!(error.to_string().contains("c.bson"), "{cut}: {error}"),
+        }
+    }
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            if let Err(error) = read_at(&path, &flipped, &options(Some("mongodump"))) {
+                assert!(error.to_string().contains("c.bson"), "{at}: {error}");
+            }
+        }
+    }
+    let archive = [&[0x6d, 0xe2, 0x99, 0x81], &bytes[..]].concat();
+    let error = read_at(&path, &archive, &OpenOptions::default()).unwrap_err();
+    assert!(error.next_step().unwrap().contains("without --archive"), "{error}");
+}
