@@ -38,6 +38,14 @@ def jsonl():
     for records in (plain, named, [{"vector": [1.5, 2]}, {"vector": [3, 4]}]):
         yield "".join(json.dumps(record) + "\n" for record in records).encode()
     yield b'{"id":"a","vector":[1,2],"metadata":{"k":{"$bytes":"AA=="},"deep":[[[{"x":[]}]]],"\\u00e9":1e300}}\r\n\n'
+    # One of each way in which exports are cut and spelled.
+    yield b'{"_id":"a","_source":{"vector":[1,2.5],"text":"t","n":{"o":1}}}\n{"_id":"b","_source":{"vector":[3,4]}}\n'
+    yield b'{"index":{"_id":"a"}}\n{"vector":[1,2]}\n{"delete":{"_id":"z"}}\n{"create":{"_id":"b"}}\n{"vector":[3,4]}\n'
+    yield b'{"id":"id:n:t::a","fields":{"e":{"type":"tensor<float>(x[2])","values":"3f80000040000000"},"emb":[1,2]}}\n'
+    yield b'{"vectors":{"a":{"id":"a","values":[1,2],"sparseValues":{"indices":[7,2],"values":[1,2]}}},"namespace":"n"}'
+    yield b'{"objects":[{"class":"C","id":"a","properties":{"k":1},"vector":[1],"vectors":{"o":[1,2]},"tenant":"t"}]}'
+    yield b'{"rows":[{"id":1,"vector":"AACAPwAAAEA="}]}{"rows":[]}'
+    yield b'\x28\0\0\0\x07_id\0ABCDEFGHIJKL\x05v\0\x0a\0\0\0\x09\x27\0\0\0\x80?\0\0\0@\0'
 
 
 def parquet():

@@ -16,6 +16,7 @@
 //! and reading it back gives the expected fingerprint. Errors: damaged (a file is not what the manifest says), usage
 //! (something that the target has no name for), loss denied, limit.
 
+pub mod aligned;
 mod commit;
 pub mod facts;
 pub mod form;

@@ -49,6 +49,8 @@ pub enum IntegerIds {
     AsText,
     /// None stays.
     Mapped,
+    /// All stay, of any size.
+    Any,
 }
 
 /// What becomes of text ids.

@@ -75,6 +75,8 @@ pub struct Survey {
     pub metadata: u64,
     /// Integer ids beyond 64 bits with sign.
     pub ids_beyond_i64: u64,
+    /// Records whose id is a text.
+    pub text_ids: u64,
     /// Most bytes of an id.
     pub longest_id_bytes: usize,
     /// Most bytes of a document.
@@ -117,6 +119,7 @@ impl Survey {
         self.metadata += later.metadata;
         self.ids_beyond_i64 += later.ids_beyond_i64;
         self.text_bytes += later.text_bytes;
+        self.text_ids += later.text_ids;
         self.longest_id_bytes = self.longest_id_bytes.max(later.longest_id_bytes);
         self.longest_document_bytes = self.longest_document_bytes.max(later.longest_document_bytes);
         self.mapped_ids.merge(later.mapped_ids);
@@ -170,6 +173,7 @@ impl Survey {
         self.text_bytes += view.id(row).len() as u64;
         let integer = view.id_kind(row) == IdKind::Integer;
         self.ids_beyond_i64 += u64::from(integer && view.id(row).parse::<i64>().is_err());
+        self.text_ids += u64::from(view.id_kind(row) == IdKind::Text);
         if let Some(document) = view.document(row) {
             self.documents += 1;
             self.longest_document_bytes = self.longest_document_bytes.max(document.len());

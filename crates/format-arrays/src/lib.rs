@@ -12,9 +12,12 @@
 //! | `hdf5` | ann-benchmarks files (feature `hdf5`) |
 //! | [`ids`], [`side`], [`lines`] | what stands beside the matrix |
 //!
+//! [`bundle`] writes them, with everything else of the records beside the matrix.
+//!
 //! Invariant: as many ids and lines of metadata as rows, and no byte of a file beyond its rows. Big-endian and
 //! column-wise (Fortran) arrays are turned block by block, in bounded memory.
 
+pub mod bundle;
 #[cfg(feature = "hdf5")]
 pub mod hdf5;
 pub mod ids;
@@ -31,6 +34,7 @@ pub mod zip;
 
 use std::path::Path;
 
+use tranship_bundle::BundleSource;
 use tranship_connector::{
     Capabilities, CollectionInfo, Connector, Count, Coverage, Known, Locator, OpenOptions, Result, Score, Source,
     SourceOption,
@@ -48,14 +52,19 @@ pub static CONNECTOR: Connector = Connector {
     extensions: &["npy", "npz", "fvecs", "bvecs", "ivecs", "fbin", "hbin", "u8bin", "i8bin", "hdf5", "h5"],
     capabilities: Capabilities {
         reads: "array files, a directory of .npy parts; ids and metadata from files beside them",
-        writes: "",
+        writes: "bundles: npy, fvecs, bvecs, fbin, hbin, i8bin or u8bin per part, with records.jsonl beside it and load.py",
         vectors: "dense f32, f16, i8, u8, packed bits; f64 and wider integers where f32 is exact",
         ids: "row numbers, integers, text",
         metadata: "any JSON object, verbatim, from a JSONL file",
         several_collections: true,
-        bundles: false,
+        bundles: true,
         proven_with: "numpy 2.4.6, h5py 3.16.0",
         covers: &[
+            Coverage {
+                what: "bundles written by tranship",
+                known: Known::AgainstEngine,
+                note: "every form opened by numpy 2.4.6 in `tests/arrays/bundle.rs`",
+            },
             Coverage {
                 what: ".npy versions 1 to 3: f2, f4, f8, integers, both byte orders, C and Fortran order",
                 known: Known::AgainstEngine,
@@ -102,15 +111,25 @@ pub static CONNECTOR: Connector = Connector {
             about: "npy, npz, fvecs, ivecs, bvecs, fbin, hbin, i8bin, u8bin or hdf5, where the extension does not tell",
         },
     ],
-    target_options: &[],
+    target_options: &[
+        SourceOption { key: "form", about: "npy (default), fvecs, bvecs, fbin, hbin, i8bin or u8bin" },
+        SourceOption {
+            key: "vector",
+            about: "the dense vector of the array: the unnamed one, else the first, by default; others stay in \
+                    records.jsonl",
+        },
+    ],
     probe,
     list: Some(list),
     open: Some(open),
-    create: None,
+    create: Some(bundle::create),
 };
 
 /// Magic where there is one, else extension and sizes that fit each other.
 fn probe(path: &Path) -> Option<Score> {
+    if bundle::is_bundle(path) {
+        return tranship_bundle::probe(path, bundle::RULES.target);
+    }
     let limits = Limits::default();
     match Format::of(path)? {
         Format::Npy => Some(95),
@@ -123,6 +142,9 @@ fn probe(path: &Path) -> Option<Score> {
 }
 
 fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>> {
+    if bundle::is_bundle(&locator.path) {
+        return tranship_bundle::list(&bundle::FORM, locator, options);
+    }
     let names = match &options.collection {
         Some(_) => Vec::new(),
         None => open::names(&locator.path, options)?,
@@ -147,5 +169,8 @@ fn info(locator: &Locator, options: &OpenOptions) -> Result<CollectionInfo> {
 }
 
 fn open(locator: &Locator, options: &OpenOptions) -> Result<Box<dyn Source>> {
+    if bundle::is_bundle(&locator.path) {
+        return Ok(Box::new(BundleSource::open(&bundle::FORM, &locator.path, options)?));
+    }
     Ok(Box::new(ArraysSource::open(&locator.path, options)?))
 }

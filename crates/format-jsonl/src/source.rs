@@ -22,6 +22,7 @@ use tranship_connector::{
 use tranship_storage::{Compression, InputFile, Limits, SourceIdentity, open_stream};
 
 use crate::decode::{RecordDecoder, Refusal};
+use crate::dialect::{Reading, Translated};
 use crate::infer::{Inferred, SAMPLE_BYTES, infer};
 use crate::line::{Line, LineReader, without_bom};
 use crate::record::Keys;
@@ -38,6 +39,8 @@ pub struct JsonlSource {
     inferred: Inferred,
     limits: Limits,
     hash_source: bool,
+    /// How records are found in an export of others; `None` for generic lines.
+    reading: Option<Reading>,
     /// Standard input with the sample put back in front, until it is read.
     pipe: Mutex<Option<Box<dyn Read + Send>>>,
 }
@@ -54,9 +57,17 @@ impl JsonlSource {
         let compression = if is_pipe { Compression::None } else { Compression::of_file(path)? };
         let keys = keys(options);
         let mut stream = open_stream(path)?;
-        let sample = read_sample(&mut stream, options.limits.max_line_bytes).map_err(|e| input_error(path, 0, e))?;
-        let lines = without_bom(&sample).split(|byte| *byte == b'\n');
-        let inferred = infer(&name, lines, &keys, options.limits.max_dim);
+        let limits = &options.limits;
+        let mut sample = read_sample(&mut stream, limits.max_line_bytes).map_err(|e| input_error(path, 0, e))?;
+        complete_page(&mut stream, &mut sample, limits.max_page_bytes).map_err(|e| input_error(path, 0, e))?;
+        let reading = Reading::find(&sample, options).map_err(|e| e.with("file", path.display()))?;
+        let keys = if reading.is_some() { Keys::default() } else { keys };
+        let translated = match &reading {
+            None => None,
+            Some(reading) => Some(sample_lines(&sample, reading, limits).map_err(|e| input_error(path, 0, e))?),
+        };
+        let lines = without_bom(translated.as_ref().unwrap_or(&sample)).split(|byte| *byte == b'\n');
+        let inferred = infer(&name, lines, &keys, limits.max_dim);
         let pipe: Option<Box<dyn Read + Send>> =
             if is_pipe { Some(Box::new(Cursor::new(sample).chain(stream))) } else { None };
         Ok(JsonlSource {
@@ -66,6 +77,7 @@ impl JsonlSource {
             inferred,
             limits: options.limits.clone(),
             hash_source: options.hash_source,
+            reading,
             pipe: Mutex::new(pipe),
         })
     }
@@ -75,10 +87,18 @@ impl JsonlSource {
     }
 
     fn is_sequential(&self) -> bool {
-        self.is_pipe() || self.compression != Compression::None
+        self.is_pipe() || self.compression != Compression::None || self.reading.is_some()
     }
 
     fn stream(&self) -> Result<Box<dyn Read + Send>> {
+        let raw = self.raw_stream()?;
+        Ok(match &self.reading {
+            None => raw,
+            Some(reading) => Box::new(Translated::new(raw, reading.clone(), &self.limits)),
+        })
+    }
+
+    fn raw_stream(&self) -> Result<Box<dyn Read + Send>> {
         if !self.is_pipe() {
             return Ok(open_stream(&self.path)?);
         }
@@ -125,7 +145,8 @@ impl Prepared for JsonlPrepared<'_> {
 
     fn notes(&self) -> Vec<String> {
         let inferred = &self.source.inferred;
-        let mut notes = vec![format!("schema inferred from the first {} records", inferred.records)];
+        let mut notes = self.source.reading.as_ref().map_or_else(Vec::new, |reading| reading.notes.clone());
+        notes.push(format!("schema inferred from the first {} records", inferred.records));
         if inferred.ordinal_ids {
             notes.push("the records have no ids: their row numbers from 0 stand in".to_owned());
         }
@@ -275,6 +296,36 @@ fn collection_name(path: &Path) -> String {
         Some("-") | Some("") | None => "collection".to_owned(),
         Some(stem) => stem.to_owned(),
     }
+}
+
+/// Reads on until the first JSON value is whole, if it is one of many lines.
+fn complete_page(stream: &mut impl Read, sample: &mut Vec<u8>, max_page_bytes: usize) -> io::Result<()> {
+    let first_line = without_bom(sample).split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
+    let is_whole = |text: &[u8]| !serde_json::from_slice::<IgnoredAny>(text).is_err_and(|e| e.is_eof());
+    if first_line.is_none_or(is_whole) {
+        return Ok(());
+    }
+    // Each round doubles what is there, so that looking at it again costs no more than reading it.
+    while !begins_with_whole_value(sample) && sample.len() <= max_page_bytes {
+        let wanted = sample.len().max(SAMPLE_BYTES);
+        if stream.by_ref().take(wanted as u64).read_to_end(sample)? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn begins_with_whole_value(text: &[u8]) -> bool {
+    let mut values = serde_json::Deserializer::from_slice(without_bom(text)).into_iter::<IgnoredAny>();
+    !values.next().is_some_and(|value| value.is_err_and(|e| e.is_eof()))
+}
+
+/// The generic lines of the records that the sample holds whole.
+fn sample_lines(sample: &[u8], reading: &Reading, limits: &Limits) -> io::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    let input = Box::new(Cursor::new(without_bom(sample).to_vec()));
+    Translated::new(input, reading.clone(), limits).read_to_end(&mut lines)?;
+    Ok(lines)
 }
 
 /// The beginning of the input: [`SAMPLE_BYTES`], or as much as the first line needs.

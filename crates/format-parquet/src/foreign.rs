@@ -4,6 +4,7 @@
 //! |---|---|
 //! | vector | the one named by `--vector-column`; else the only list of floats; else the only one with a usual name |
 //! | id | the one named by `--id-column`; else a usual name with integers, text or UUIDs; else the row number |
+//! | sparse vector | a struct of `indices` and `values` called `sparse_values` |
 //! | document | the one named by `--document-column`; else text with a usual name |
 //! | metadata | text called `metadata` or `payload` that holds JSON objects: taken verbatim |
 //! | metadata keys | every other column, under its name, after the keys of the metadata column |
@@ -17,11 +18,12 @@ use arrow_schema::{DataType, Schema};
 use parquet::basic::LogicalType;
 use tranship_collection::json::Entries;
 use tranship_collection::schema::IdKinds;
-use tranship_collection::{CollectionSchema, VectorSpec};
+use tranship_collection::{CollectionSchema, VectorKind, VectorSpec};
 use tranship_connector::{Error, OpenOptions, Result};
 
 use crate::decode::PartFile;
 use crate::error::not_supported;
+use crate::foreign_sparse::{SPARSE, is_sparse};
 use crate::json_value::can_write;
 
 const VECTOR_NAMES: [&str; 9] =
@@ -37,6 +39,8 @@ pub struct ForeignColumns {
     pub id: IdSource,
     /// The unnamed vector.
     pub vector: Option<String>,
+    /// A sparse vector beside it.
+    pub sparse: Option<String>,
     /// The document.
     pub document: Option<String>,
     /// Metadata objects as text.
@@ -84,7 +88,9 @@ impl ForeignColumns {
             Some(name) if holds_objects(part, &name)? => Some(name),
             _ => None,
         };
-        let taken = [vector.as_deref(), id.column(), document.as_deref(), metadata.as_deref()];
+        let sparse = schema.column_with_name(SPARSE).filter(|(_, field)| is_sparse(field.data_type()));
+        let sparse = sparse.map(|(_, field)| field.name().clone());
+        let taken = [vector.as_deref(), id.column(), document.as_deref(), metadata.as_deref(), sparse.as_deref()];
         let rest = schema.fields().iter().filter(|field| !taken.contains(&Some(field.name().as_str())));
         let mut keys = Vec::new();
         for field in rest {
@@ -94,7 +100,7 @@ impl ForeignColumns {
             }
             keys.push(field.name().clone());
         }
-        Ok(ForeignColumns { id, vector, document, metadata, keys })
+        Ok(ForeignColumns { id, vector, sparse, document, metadata, keys })
     }
 
     /// The schema of the collection called `name` with vectors of `dim` elements.
@@ -105,6 +111,8 @@ impl ForeignColumns {
             IdSource::Text(_) | IdSource::Uuid(_) => IdKinds::Text,
         };
         schema.vectors = dim.map(|dim| VectorSpec::dense("", dim)).into_iter().collect();
+        let sparse = |name: &String| VectorSpec { kind: VectorKind::Sparse, dim: None, ..VectorSpec::dense(name, 0) };
+        schema.vectors.extend(self.sparse.iter().map(sparse));
         if self.id == IdSource::RowNumber {
             schema.vendor.insert("parquet".to_owned(), serde_json::json!({ "ids": "row number from 0" }));
         }
@@ -122,6 +130,7 @@ impl ForeignColumns {
             Some(name) => notes.push(format!("vectors are column `{name}`")),
             None => notes.push("there is no column of float lists: the collection has no vectors".to_owned()),
         }
+        notes.extend(self.sparse.iter().map(|name| format!("sparse vectors are column `{name}`")));
         notes.extend(self.document.iter().map(|name| format!("documents are column `{name}`")));
         notes
     }

@@ -24,6 +24,7 @@ use tranship_kernels::print_f32;
 use crate::decode::RawBatches;
 use crate::error::damaged;
 use crate::foreign::{ForeignColumns, IdSource};
+use crate::foreign_sparse;
 use crate::json_value::write_json;
 
 /// What there is to one row, or the reason why it is a reject.
@@ -37,6 +38,8 @@ pub struct ForeignBatches<'a> {
     pub(crate) builder: BatchBuilder,
     /// Rows of the source before this file.
     pub(crate) rows_before: u64,
+    /// The namespace of all rows of the file.
+    pub(crate) namespace: Option<&'a str>,
     pub(crate) rejects: &'a mut dyn RejectSink,
     /// A batch that is not yet used up, with the number of its first row in the file and the next row to take.
     pub(crate) pending: Option<(u64, RecordBatch, usize)>,
@@ -125,6 +128,9 @@ impl ForeignBatches<'_> {
         if let Some(column) = self.columns.vector.as_ref().and_then(|name| batch.column_by_name(name)) {
             push_vector(column, row, &mut self.builder, &mut self.scratch.number)?;
         }
+        if let Some(column) = self.columns.sparse.as_ref().and_then(|name| batch.column_by_name(name)) {
+            foreign_sparse::push(column, row, &mut self.builder)?;
+        }
         let text = |name: &Option<String>| {
             let column = name.as_ref().and_then(|name| batch.column_by_name(name))?;
             column.as_string_opt::<i32>().filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row))
@@ -135,7 +141,7 @@ impl ForeignBatches<'_> {
         merge_metadata(text(&self.columns.metadata), self.columns, batch, row, metadata, canonical)?;
         let metadata = str::from_utf8(metadata).map_err(|e| e.to_string())?;
         let metadata = (!metadata.is_empty()).then_some(metadata);
-        let record = RowText { id: &id.0, id_kind: id.1, namespace: None, document, metadata };
+        let record = RowText { id: &id.0, id_kind: id.1, namespace: self.namespace, document, metadata };
         self.builder.finish_row(record).map_err(|fault: Fault| fault.to_string())
     }
 }
@@ -226,7 +232,7 @@ fn push_vector(column: &ArrayRef, row: usize, builder: &mut BatchBuilder, number
 }
 
 /// The `f32` that `value` was before it became a double, if there is one.
-fn narrow(value: f64, number: &mut Vec<u8>) -> Option<f32> {
+pub(crate) fn narrow(value: f64, number: &mut Vec<u8>) -> Option<f32> {
     let narrowed = value as f32;
     if f64::from(narrowed).to_bits() == value.to_bits() || !value.is_finite() {
         return Some(narrowed);

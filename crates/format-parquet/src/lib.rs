@@ -7,10 +7,12 @@
 
 mod columns;
 pub mod decode;
+pub mod dialects;
 pub mod encode;
 mod error;
 pub mod foreign;
 mod foreign_rows;
+mod foreign_sparse;
 pub mod json_value;
 mod levels;
 mod page_header;
@@ -32,18 +34,23 @@ pub use encode::{EncodeOptions, PartEncoder, PartStats, encoder_memory_bytes};
 pub use sink::{ParquetSink, count_null_vectors, part_name};
 pub use source::ParquetSource;
 
+/// An error met while writing Parquet: the file system's own where it is one.
+pub fn write_error(error: parquet::errors::ParquetError) -> tranship_connector::Error {
+    error::parquet_error("write", error)
+}
+
 /// Parquet files and directories of them.
 pub static CONNECTOR: Connector = Connector {
     name: "parquet",
     about: "Parquet files with a vector column, ours and foreign",
     extensions: &["parquet"],
     capabilities: Capabilities {
-        reads: "a file or a directory of files",
+        reads: "a file or a directory of files; VDF directories, Pinecone exports (a directory per namespace)",
         writes: "a directory of part-00000.parquet ..",
         vectors: "dense of f32, f16, bf16, i8 and u8, sparse, multi and bits, bit for bit; foreign: one column of f32, f16 or exact f64 lists",
         ids: "integers, text; foreign: integer, text or UUID column, else the row number",
         metadata: "any JSON object, verbatim; foreign: other columns as keys",
-        several_collections: false,
+        several_collections: true,
         bundles: false,
         proven_with: "the parts of archives: DuckDB, polars, pyarrow 15 and newest",
         covers: &[
@@ -56,6 +63,11 @@ pub static CONNECTOR: Connector = Connector {
                 what: "foreign files: lists of f32, f16 or exact f64 and any plain columns",
                 known: Known::SheetOnly,
                 note: "files of the same Parquet library in `crates/format-parquet/tests/parquet/foreign.rs`",
+            },
+            Coverage {
+                what: "VDF directories of vector-io; Pinecone imports and exports with sparse values and namespaces",
+                known: Known::SheetOnly,
+                note: "files by pyarrow in the documented layout in `crates/format-parquet/tests/parquet/dialects.rs`",
             },
             Coverage { what: "encrypted files", known: Known::Refused, note: "decrypt them first" },
         ],
@@ -71,7 +83,7 @@ pub static CONNECTOR: Connector = Connector {
 fn probe(path: &Path) -> Option<Score> {
     if path.is_dir() {
         let files = source::parquet_files(path).ok()?;
-        return (!files.is_empty()).then_some(40);
+        return if files.is_empty() { dialects::probe(path) } else { Some(40) };
     }
     if !path.is_file() {
         return None;
@@ -86,16 +98,28 @@ fn probe(path: &Path) -> Option<Score> {
 }
 
 fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>> {
+    let names = match &options.collection {
+        Some(_) => Vec::new(),
+        None => dialects::collections(&locator.path)?,
+    };
+    if names.is_empty() {
+        return Ok(vec![info(locator, options)?]);
+    }
+    let named = |name: &String| OpenOptions { collection: Some(name.clone()), ..options.clone() };
+    names.iter().map(|name| info(locator, &named(name))).collect()
+}
+
+fn info(locator: &Locator, options: &OpenOptions) -> Result<CollectionInfo> {
     let source = ParquetSource::open(&locator.path, options)?;
     let schema = source.schema().clone();
     let records = Count::Exact(source.rows());
-    Ok(vec![CollectionInfo {
+    Ok(CollectionInfo {
         name: schema.name.clone(),
         records,
         schema,
         producer: source.producer().map(str::to_owned),
         notes: Vec::new(),
-    }])
+    })
 }
 
 fn open(locator: &Locator, options: &OpenOptions) -> Result<Box<dyn Source>> {

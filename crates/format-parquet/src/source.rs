@@ -16,6 +16,7 @@ use tranship_connector::{
 use tranship_storage::{Limits, SourceIdentity, StorageError};
 
 use crate::decode::{PartFile, RowGroupInfo};
+use crate::dialects::{self, Found, FoundFile};
 use crate::error::not_supported;
 use crate::foreign::{ForeignColumns, find_dim};
 use crate::foreign_rows::{ForeignBatches, other_columns};
@@ -27,14 +28,19 @@ pub struct ParquetSource {
     /// `None` for our own files.
     foreign: Option<ForeignColumns>,
     producer: Option<String>,
+    /// Files beside the data that the source consists of.
+    others: Vec<PathBuf>,
+    notes: Vec<String>,
     limits: Limits,
     hash_source: bool,
 }
 
 struct ParquetFile {
     path: PathBuf,
-    /// The file's own name.
+    /// The file's path below the source.
     name: String,
+    /// The namespace of all its records.
+    namespace: Option<String>,
     rows_before: u64,
     row_groups: Vec<RowGroupInfo>,
 }
@@ -42,9 +48,10 @@ struct ParquetFile {
 impl ParquetSource {
     /// Opens a file or directory and reads the footers.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
-        let paths = parquet_files(path)?;
-        let parts =
-            paths.iter().map(|path| PartFile::open(path, &options.limits)).collect::<Result<Vec<PartFile>>>()?;
+        let found = dialects::find(path, options)?;
+        let options = &found.options;
+        let open = |file: &FoundFile| PartFile::open(&file.path, &options.limits);
+        let parts = found.files.iter().map(open).collect::<Result<Vec<PartFile>>>()?;
         let first = parts.first().ok_or_else(|| no_files(path))?;
         let differs = |part: &&PartFile| match (first.schema(), part.schema()) {
             (None, None) => part.arrow_schema() != first.arrow_schema(),
@@ -55,7 +62,7 @@ impl ParquetSource {
         }
         let (schema, foreign) = match first.schema() {
             Some(schema) => (schema.clone(), None),
-            None => foreign_schema(path, &parts, options)?,
+            None => foreign_schema(path, &parts, &found)?,
         };
         if let Some(asked) = options.collection.as_ref().filter(|asked| **asked != schema.name) {
             return Err(Error::usage(format!("there is no collection `{asked}` in {}", path.display()))
@@ -63,7 +70,9 @@ impl ParquetSource {
         }
         let producer = first.created_by().map(str::to_owned);
         Ok(ParquetSource {
-            files: described(&parts),
+            files: described(&parts, &found.files),
+            others: found.others,
+            notes: found.notes,
             schema,
             foreign,
             producer,
@@ -89,8 +98,10 @@ impl Source for ParquetSource {
     }
 
     fn identity(&self) -> Result<SourceIdentity> {
-        let files: Vec<(PathBuf, String)> =
-            self.files.iter().map(|file| (file.path.clone(), file.name.clone())).collect();
+        let other =
+            |path: &PathBuf| (path.clone(), path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let data = self.files.iter().map(|file| (file.path.clone(), file.name.clone()));
+        let files: Vec<(PathBuf, String)> = self.others.iter().map(other).chain(data).collect();
         Ok(SourceIdentity::of(&files, self.hash_source)?)
     }
 
@@ -117,7 +128,8 @@ impl Prepared for ParquetPrepared<'_> {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.source.foreign.as_ref().map(ForeignColumns::notes).unwrap_or_default()
+        let columns = self.source.foreign.as_ref().map(ForeignColumns::notes).unwrap_or_default();
+        self.source.notes.iter().cloned().chain(columns).collect()
     }
 
     fn splits(&self) -> Result<Splits<'_>> {
@@ -144,6 +156,7 @@ impl Prepared for ParquetPrepared<'_> {
                 columns,
                 builder: BatchBuilder::new(schema).map_err(|e| Error::bug("cannot build batches").caused_by(e))?,
                 rows_before: file.rows_before,
+                namespace: file.namespace.as_deref(),
                 rejects,
                 pending: None,
                 ended: false,
@@ -176,26 +189,28 @@ impl ParquetFile {
     }
 }
 
-fn described(parts: &[PartFile]) -> Vec<ParquetFile> {
+fn described(parts: &[PartFile], found: &[FoundFile]) -> Vec<ParquetFile> {
     let mut rows_before = 0;
-    let describe = |part: &PartFile| {
+    let describe = |(part, found): (&PartFile, &FoundFile)| {
         let file = ParquetFile {
             path: part.path().to_owned(),
-            name: part.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: found.name.clone(),
+            namespace: found.namespace.clone(),
             rows_before,
             row_groups: part.row_groups().to_vec(),
         };
         rows_before += part.rows();
         file
     };
-    parts.iter().map(describe).collect()
+    parts.iter().zip(found).map(describe).collect()
 }
 
 fn foreign_schema(
     path: &Path,
     parts: &[PartFile],
-    options: &OpenOptions,
+    found: &Found,
 ) -> Result<(CollectionSchema, Option<ForeignColumns>)> {
+    let options = &found.options;
     let first = parts.first().ok_or_else(|| no_files(path))?;
     let columns = ForeignColumns::find(first, options)?;
     let dim = match &columns.vector {
@@ -203,7 +218,13 @@ fn foreign_schema(
         None => None,
     };
     let name = path.file_stem().map_or_else(|| "collection".into(), OsStr::to_string_lossy);
-    Ok((columns.schema(&name, dim), Some(columns)))
+    let mut schema = columns.schema(found.name.as_deref().unwrap_or(&name), dim);
+    schema.namespaced = found.namespaced;
+    for spec in schema.vectors.iter_mut().filter(|spec| spec.name.is_empty()) {
+        spec.metric = found.metric;
+        spec.model.clone_from(&found.model);
+    }
+    Ok((schema, Some(columns)))
 }
 
 fn rows(row_groups: &[RowGroupInfo]) -> u64 {

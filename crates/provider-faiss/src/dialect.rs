@@ -6,6 +6,7 @@
 //! Source: facebookresearch/faiss 1.15 (`impl/index_read.cpp`, `MetricType.h`, `impl/ScalarQuantizer.h`).
 
 use tranship_collection::{Element, Metric};
+use tranship_connector::rules::{Chars, TextIds};
 use tranship_connector::{Error, Result};
 
 /// Four letters that name an index type.
@@ -182,6 +183,31 @@ impl std::fmt::Display for Fourcc {
 impl std::fmt::Debug for Fourcc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self}")
+    }
+}
+
+/// `METRIC_INNER_PRODUCT`.
+pub const INNER_PRODUCT: i32 = 0;
+/// `METRIC_L2`, whose distances are squared.
+pub const L2: i32 = 1;
+/// `METRIC_L1`.
+pub const L1: i32 = 2;
+/// Most dimensions of an index that we write: what our own limits read.
+pub const MAX_DIM: usize = 65_536;
+/// `M` of a graph, where the source has no settings.
+pub const HNSW_M: u32 = 32;
+/// `efConstruction` of a graph, where the source has no settings.
+pub const HNSW_EF_CONSTRUCTION: u32 = 40;
+/// Any text: ids stand in a side file.
+pub const ANY_TEXT: TextIds = TextIds::Text { max_bytes: usize::MAX, max_chars: usize::MAX, chars: Chars::Any };
+
+/// The number of the metric that a float index compares by; cosine is the inner product of unit vectors.
+pub fn metric_number(metric: Metric) -> Option<i32> {
+    match metric {
+        Metric::Dot | Metric::Cosine => Some(INNER_PRODUCT),
+        Metric::L2 => Some(L2),
+        Metric::L1 => Some(L1),
+        Metric::Hamming | Metric::Jaccard => None,
     }
 }
 

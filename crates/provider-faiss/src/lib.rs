@@ -1,12 +1,19 @@
-//! FAISS: reads index files (`faiss.write_index`) and the folders that LangChain saves around them, offline.
+//! FAISS: reads index files (`faiss.write_index`) and the folders that LangChain saves around them, offline; writes flat
+//! indexes with everything else of the records beside them.
 //!
-//! `dialect` knows FAISS's types and metrics, `snapshot` reads an index file, `langchain` the documents beside it.
+//! `dialect` knows FAISS's types and metrics, `snapshot` reads an index file, `langchain` the documents beside it; `bundle` writes.
 
+pub mod bundle;
 pub mod dialect;
 mod langchain;
 pub mod snapshot;
 
-use tranship_connector::{Capabilities, Connector, Coverage, Known, SourceOption};
+use std::path::Path;
+
+use tranship_bundle::BundleSource;
+use tranship_connector::{
+    Capabilities, CollectionInfo, Connector, Coverage, Known, Locator, OpenOptions, Result, Score, Source, SourceOption,
+};
 
 /// The connector.
 pub static CONNECTOR: Connector = Connector {
@@ -15,16 +22,19 @@ pub static CONNECTOR: Connector = Connector {
     extensions: &["faiss"],
     capabilities: Capabilities {
         reads: "index files of FAISS up to 1.15 that keep vectors; LangChain folders",
-        writes: "",
+        writes: "bundles: IndexFlat or IndexIDMap2 per part, with records.jsonl beside it and load.py",
         vectors: "dense f32, f16, bf16, i8, u8; bits",
         ids: "integers; texts from LangChain",
         metadata: "from LangChain: whatever JSON can say, times, bytes",
         several_collections: true,
-        bundles: false,
+        bundles: true,
         proven_with: "faiss-cpu 1.15.1",
         covers: COVERS,
     },
-    target_options: &[],
+    target_options: &[SourceOption {
+        key: "vector",
+        about: "the dense vector to index: the unnamed one, else the first, by default; others stay in records.jsonl",
+    }],
     options: &[
         SourceOption {
             key: "ids",
@@ -35,13 +45,39 @@ pub static CONNECTOR: Connector = Connector {
             about: "`read`: documents from the .pkl beside the index (default); `ignore`: the index alone",
         },
     ],
-    probe: snapshot::probe,
-    list: Some(snapshot::list),
-    open: Some(snapshot::open),
-    create: None,
+    probe,
+    list: Some(list),
+    open: Some(open),
+    create: Some(bundle::create),
 };
 
+fn probe(path: &Path) -> Option<Score> {
+    match bundle::is_bundle(path) {
+        true => tranship_bundle::probe(path, bundle::RULES.target),
+        false => snapshot::probe(path),
+    }
+}
+
+fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>> {
+    match bundle::is_bundle(&locator.path) {
+        true => tranship_bundle::list(&bundle::FORM, locator, options),
+        false => snapshot::list(locator, options),
+    }
+}
+
+fn open(locator: &Locator, options: &OpenOptions) -> Result<Box<dyn Source>> {
+    match bundle::is_bundle(&locator.path) {
+        true => Ok(Box::new(BundleSource::open(&bundle::FORM, &locator.path, options)?)),
+        false => snapshot::open(locator, options),
+    }
+}
+
 const COVERS: &[Coverage] = &[
+    Coverage {
+        what: "bundles written by tranship",
+        known: Known::AgainstEngine,
+        note: "every part and what load.py makes of them, opened by faiss-cpu 1.15.1 in `tests/faiss/bundle.rs`",
+    },
     Coverage {
         what: "Flat (all metrics), IDMap, IDMap2, HNSWFlat, IVFFlat, pre-transform L2norm, BinaryFlat of 1.15",
         known: Known::AgainstEngine,

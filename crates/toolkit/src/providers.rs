@@ -14,6 +14,7 @@ pub fn registry() -> Registry {
             &tranship_format_usearch::CONNECTOR,
             &tranship_provider_azure::CONNECTOR,
             &tranship_provider_chroma::CONNECTOR,
+            &tranship_provider_dataset::CONNECTOR,
             &tranship_provider_faiss::CONNECTOR,
             &tranship_provider_milvus::CONNECTOR,
             &tranship_provider_mongodb::CONNECTOR,

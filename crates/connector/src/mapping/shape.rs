@@ -80,7 +80,7 @@ impl Mapping {
     pub fn stored_schema(&self) -> CollectionSchema {
         let mut stored = self.schema.clone();
         stored.ids = match self.ids.integers {
-            IntegerIds::U64 | IntegerIds::I64 => IdKinds::Mixed,
+            IntegerIds::U64 | IntegerIds::I64 | IntegerIds::Any => IdKinds::Mixed,
             IntegerIds::AsText | IntegerIds::Mapped => IdKinds::Text,
         };
         stored.namespaced = self.schema.namespaced && self.namespace_key.is_none();
@@ -178,6 +178,7 @@ impl Mapping {
                 IntegerIds::I64 => id.parse::<i64>().is_ok(),
                 IntegerIds::AsText => return Some((id.into(), IdKind::Text)),
                 IntegerIds::Mapped => false,
+                IntegerIds::Any => true,
             },
             IdKind::Text => match self.ids.texts {
                 TextIds::Uuid => is_uuid(id),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod bundle;
 mod cases;
 mod damage;
 mod truth;

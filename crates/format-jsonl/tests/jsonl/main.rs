@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod dialects;
 mod round_trip;
 mod samples;
 mod streams;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod dialects;
 mod foreign;
 mod parts;
 mod samples;

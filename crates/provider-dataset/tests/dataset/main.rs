@@ -1,0 +1,5 @@
+//! Datasets, read by other software and read back.
+
+#![allow(clippy::disallowed_methods)]
+
+mod engine;
