@@ -17,6 +17,7 @@
 //! (something that the target has no name for), loss denied, limit.
 
 mod commit;
+mod dump;
 pub mod facts;
 pub mod form;
 pub mod manifest;
@@ -32,7 +33,7 @@ use serde::Deserialize;
 use tranship_connector::{CollectionInfo, Count, Locator, OpenOptions, Result, Score};
 
 pub use facts::{Extra, Facts};
-pub use form::{DataFile, Form, FormWriter, Part, Parts};
+pub use form::{DataFile, Finished, Form, FormWriter, Part, Parts};
 pub use manifest::Manifest;
 pub use sink::BundleSink;
 pub use source::BundleSource;

@@ -80,6 +80,9 @@ pub struct Mapping {
     pub drops_metadata: bool,
     /// Vectors that the target brings to unit length.
     pub normalised: Vec<String>,
+    /// True if the bundle holds those at unit length already; else the target makes them so when it loads them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unit_in_bundle: bool,
     /// Element types of the vectors that the target stores in another type than `f32`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub elements: BTreeMap<String, Element>,
@@ -126,6 +129,7 @@ impl Mapping {
             drops_documents: false,
             drops_metadata: false,
             normalised: Vec::new(),
+            unit_in_bundle: false,
             elements: BTreeMap::new(),
             tolerance: BTreeMap::new(),
             metrics: BTreeMap::new(),
