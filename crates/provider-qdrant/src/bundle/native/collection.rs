@@ -30,7 +30,7 @@ const PEER: u64 = 1;
 /// Writes the snapshot.
 pub fn assemble(finished: &Finished<'_>) -> Result<Part> {
     let mut tar = Tar { file: finished.job.create(SNAPSHOT)?, buffer: vec![0; COPY_BYTES as usize] };
-    let mut number = 0;
+    let (mut rows, mut number) = (0, 0);
     let mut name = || {
         number += 1;
         Uuid::new_v5(&Uuid::nil(), format!("{}\n{number}", finished.mapping.collection).as_bytes())
@@ -40,9 +40,9 @@ pub fn assemble(finished: &Finished<'_>) -> Result<Part> {
         let recipe: Recipe = serde_json::from_slice(&read_whole(&open("json"), RECIPE_BYTES)?)
             .map_err(|e| Error::damaged("a recipe is torn").with("file", open("json").display()).caused_by(e))?;
         let pieces = InputFile::open(&open("pieces"))?;
+        rows += recipe.iter().map(|segment| segment.rows).sum::<u64>();
         recipe.iter().try_for_each(|segment| tar.segment(name(), segment, &pieces))?;
     }
-    let rows = finished.shards.iter().map(|shard| shard.rows).sum();
     if rows == 0 {
         empty_segment(&mut tar, name(), finished)?;
     }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! job/segments-00042.pieces    chunks of all members, in the order in which they were full
-//! job/segments-00042.json      [{"members":[{"name","size","pieces":[[offset,bytes],..]},..]},..], one entry per segment
+//! job/segments-00042.json      [{"rows","members":[{"name","size","pieces":[[offset,bytes],..]},..]},..], one entry per segment
 //! ```
 //!
 //! Invariant: a member is `size` bytes long, its pieces one after another and zeros after the last of them. Memory is
@@ -27,6 +27,8 @@ pub type Recipe = Vec<SegmentRecipe>;
 /// The files of one segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRecipe {
+    /// Points in it.
+    pub rows: u64,
     /// In the order in which they are to stand in the tar.
     pub members: Vec<MemberRecipe>,
 }

@@ -189,6 +189,6 @@ impl Segment {
             members.extend(vector.finish(out)?);
         }
         members.push(of("version.info", dialect::SEGMENT_VERSION, out)?);
-        Ok(SegmentRecipe { members })
+        Ok(SegmentRecipe { rows: self.rows.into(), members })
     }
 }
