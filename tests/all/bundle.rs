@@ -157,3 +157,38 @@ fn a_bundle_read_back_is_its_source_bit_for_bit() {
         .json();
     assert_eq!(report["by_fingerprint"], json!(true));
 }
+
+#[test]
+fn a_snapshot_bundle_is_its_source_as_its_own_mapping_projects_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = generated(Metric::Cosine, dir.path());
+    let bundle = dir.path().join("bundle");
+    convert(&locator("archive", &archive), &locator("qdrant", &bundle), &["--target-option", "form=snapshot"]);
+    let mapping = bundle.join("mapping.json");
+    let report = Tranship::run([
+        "verify",
+        &locator("archive", &archive),
+        &locator("qdrant", &bundle),
+        "--mapping",
+        mapping.to_str().unwrap(),
+        "--json",
+    ])
+    .expect(0)
+    .json();
+    assert_eq!((&report["by_fingerprint"], &report["tolerated"]), (&json!(true), &json!(0)));
+}
+
+#[test]
+fn the_points_of_a_snapshot_in_the_engine_are_go_by_verify() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = generated(Metric::Cosine, dir.path());
+    let (bundle, pages) = (dir.path().join("bundle"), dir.path().join("pages"));
+    convert(&locator("archive", &archive), &locator("qdrant", &bundle), &["--target-option", "form=snapshot"]);
+    engines::run("qdrant", "qdrant_native.py", &[arg(&bundle), arg(&pages)]);
+    let mapping = bundle.join("mapping.json");
+    let sides = [locator("archive", &archive), locator("qdrant", &pages)];
+    let report = Tranship::run(["verify", &sides[0], &sides[1], "--mapping", mapping.to_str().unwrap(), "--json"])
+        .expect(0)
+        .json();
+    assert_eq!((&report["by_fingerprint"], &report["tolerated"]), (&json!(true), &json!(0)), "not a bit differs");
+}

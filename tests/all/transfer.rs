@@ -19,11 +19,22 @@ pub fn engine(threads: usize, memory_bytes: u64) -> EngineOptions<'static> {
 
 /// Writes `source` to the target that `locator` names.
 pub fn write(source: &dyn Source, locator: &str, engine: EngineOptions<'_>, max_rejects: u64) -> Result<RunReport> {
+    write_with(source, locator, &CreateOptions::default(), engine, max_rejects)
+}
+
+/// The same with options of the target.
+pub fn write_with(
+    source: &dyn Source,
+    locator: &str,
+    options: &CreateOptions,
+    engine: EngineOptions<'_>,
+    max_rejects: u64,
+) -> Result<RunReport> {
     let scratch = tempfile::tempdir().expect("a directory for temporary files");
     let identity = source.identity()?;
     let prepared = source.prepare(&context(scratch.path()))?;
     let negotiate = |allow_loss: Vec<String>| {
-        let (_, sink) = open::sink(locator, &CreateOptions { allow_loss, ..CreateOptions::default() })?;
+        let (_, sink) = open::sink(locator, &CreateOptions { allow_loss, ..options.clone() })?;
         let found = survey(&*prepared, &*sink, true, engine)?;
         let negotiated = sink.negotiate(prepared.schema(), &found)?;
         Ok::<_, tranship_connector::Error>((sink, negotiated))

@@ -9,6 +9,7 @@ use tranship_storage::staging::JOB_DIR;
 use tranship_storage::{InputFile, Scratch, StorageError};
 
 use crate::facts::{Extra, Facts, pretty};
+use crate::form::{Finished, Part};
 use crate::manifest::{BundleTotals, FileEntry, Manifest, SourceFile};
 use crate::sink::{BundleSink, ShardNotes, ids_name, notes_name};
 use crate::target_ids::{self, Place};
@@ -29,6 +30,10 @@ pub fn commit(sink: &BundleSink, totals: &Totals<'_>) -> Result<()> {
     manifest.ledger = totals.ledger;
     manifest.source = totals.identity.files.iter().map(source_file).collect();
     let left_out = put_data(sink, &mut manifest, &mut mapping, totals.shards)?;
+    let finished = Finished { job: &sink.job, mapping: &mapping, shards: totals.shards };
+    for Part { file, rows, namespace } in sink.form.complete(&finished)? {
+        add(&mut manifest, &file, rows, namespace);
+    }
     check_total(&manifest.totals, &mapping, left_out)?;
     let facts = Facts { mapping: &mapping, totals: manifest.totals, manifest: &manifest };
     let extras = sink.form.extras(&facts)?;
@@ -73,12 +78,7 @@ fn put_data(sink: &BundleSink, manifest: &mut Manifest, mapping: &mut Mapping, s
             *mapping.records.entry(namespace).or_default() += records;
         }
         for (file, (rows, namespace)) in shard.files.iter().zip(notes.files) {
-            if let Some(rows) = rows {
-                manifest.totals.rows += rows;
-                manifest.totals.bodies += 1;
-                manifest.totals.bytes += file.bytes;
-            }
-            manifest.files.insert(file.path.clone(), entry(file, rows, namespace));
+            add(manifest, file, rows, namespace);
         }
         if let Some(rejects) = &shard.rejects {
             manifest.files.insert(rejects.path.clone(), entry(rejects, None, None));
@@ -86,6 +86,16 @@ fn put_data(sink: &BundleSink, manifest: &mut Manifest, mapping: &mut Mapping, s
         manifest.totals.rejected += shard.rejected;
     }
     Ok(left_out)
+}
+
+/// Enters a data file.
+fn add(manifest: &mut Manifest, file: &ShardFile, rows: Option<u64>, namespace: Option<String>) {
+    if let Some(rows) = rows {
+        manifest.totals.rows += rows;
+        manifest.totals.bodies += 1;
+        manifest.totals.bytes += file.bytes;
+    }
+    manifest.files.insert(file.path.clone(), entry(file, rows, namespace));
 }
 
 fn put(sink: &BundleSink, manifest: &mut Manifest, extra: &Extra) -> Result<()> {

@@ -1,13 +1,16 @@
 //! The form that one provider's import takes: the only thing that a provider writes itself.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use tranship_collection::CollectionSchema;
-use tranship_connector::{Batches, Error, Job, Mapping, Result, Rules, ShardFile, Survey};
+use tranship_connector::{
+    Batches, Error, Job, Mapping, OpenOptions, Result, Rules, ShardFile, ShardOutput, Source, Survey,
+};
 use tranship_storage::durable::sha256_bytes;
+use tranship_storage::staging::JOB_DIR;
 use tranship_storage::{DurableFile, InputFile, sha256_file};
 
 use crate::facts::{Extra, Facts};
@@ -41,8 +44,21 @@ pub trait Form: Send + Sync {
         stored: &Arc<CollectionSchema>,
     ) -> Result<Box<dyn FormWriter + 'a>>;
 
+    /// Makes the data files that can only be made once all shards are there, out of what these left beside the output
+    /// ([`Parts::create_beside`]).
+    fn complete(&self, _finished: &Finished<'_>) -> Result<Vec<Part>> {
+        Ok(Vec::new())
+    }
+
     /// The files beside the data: schema, scripts, README.
     fn extras(&self, facts: &Facts<'_>) -> Result<Vec<Extra>>;
+
+    /// The data as the engine's own dump, for a form that writes one: it is read by the provider's reader, split by
+    /// split, and its records are as [`Self::open`] was given them, but for vectors at unit length where
+    /// [`Mapping::unit_in_bundle`] says so.
+    fn dump(&self, _root: &Path, _options: &OpenOptions) -> Result<Option<Box<dyn Source>>> {
+        Ok(None)
+    }
 
     /// Memory that reading one data file of so many bytes needs.
     fn read_memory_bytes(&self, bytes: u64) -> u64;
@@ -65,10 +81,20 @@ pub trait FormWriter {
     fn finish(self: Box<Self>) -> Result<Vec<Part>>;
 }
 
+/// All shards of a bundle, when the last one is written.
+pub struct Finished<'a> {
+    /// Where the files are made.
+    pub job: &'a Job,
+    /// How records changed form.
+    pub mapping: &'a Mapping,
+    /// In the order of the splits.
+    pub shards: &'a [ShardOutput],
+}
+
 /// A finished data file.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// The file.
+    /// The file; below `job/` it does not reach the output.
     pub file: ShardFile,
     /// Records in it; `None` for a file that belongs to another one and is not read by itself.
     pub rows: Option<u64>,
@@ -99,6 +125,19 @@ impl<'a> Parts<'a> {
         self.job.create(&format!("data/{stem}-{:05}-{number:03}.{extension}", self.ordinal))
     }
 
+    /// Creates a file of the shard that does not reach the output: what [`Form::complete`] needs of it.
+    pub fn create_beside(&self, stem: &str, extension: &str) -> Result<DurableFile> {
+        self.job.create(&beside(stem, self.ordinal, extension))
+    }
+
+    /// Completes a file that [`Self::create_beside`] made under the same name.
+    pub fn finish_beside(&self, file: DurableFile, stem: &str, extension: &str) -> Result<Part> {
+        let digest = file.finish()?;
+        let path = beside(stem, self.ordinal, extension);
+        let file = ShardFile { path, bytes: digest.bytes, sha256: digest.sha256 };
+        Ok(Part { file, rows: None, namespace: None })
+    }
+
     /// Completes a file that [`Self::create`] made under the same name.
     pub fn finish(
         &self,
@@ -112,6 +151,11 @@ impl<'a> Parts<'a> {
         let digest = file.finish()?;
         Ok(Part { file: ShardFile { path, bytes: digest.bytes, sha256: digest.sha256 }, rows, namespace })
     }
+}
+
+/// Path of a shard's file that does not reach the output.
+pub fn beside(stem: &str, ordinal: u64, extension: &str) -> String {
+    format!("{JOB_DIR}/{stem}-{ordinal:05}.{extension}")
 }
 
 /// Data files that are text: records one after another, cut at the target's limits.

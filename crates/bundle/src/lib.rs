@@ -18,6 +18,7 @@
 
 pub mod aligned;
 mod commit;
+mod dump;
 pub mod facts;
 pub mod form;
 pub mod json;
@@ -34,7 +35,7 @@ use serde::Deserialize;
 use tranship_connector::{CollectionInfo, Count, Locator, OpenOptions, Result, Score};
 
 pub use facts::{Extra, Facts};
-pub use form::{DataFile, Form, FormWriter, Part, Parts};
+pub use form::{DataFile, Finished, Form, FormWriter, Part, Parts};
 pub use manifest::Manifest;
 pub use sink::BundleSink;
 pub use source::BundleSource;

@@ -160,7 +160,12 @@ impl ShardWriter for BundleShard<'_> {
         let this = *self;
         let mut output = ShardOutput { ordinal: this.ordinal, rows: this.rows, ..ShardOutput::default() };
         let mut notes = this.notes;
+        let mut beside = Vec::new();
         for Part { file, rows, namespace } in this.writer.finish()? {
+            if Path::new(&file.path).starts_with(JOB_DIR) {
+                beside.push(file);
+                continue;
+            }
             output.files.push(file);
             notes.files.push((rows, namespace));
         }
@@ -172,6 +177,7 @@ impl ShardWriter for BundleShard<'_> {
         let mut file = this.job.create(&notes_name(this.ordinal))?;
         file.write_all(&pretty(&notes)?)?;
         output.side_files = vec![ids, shard_file(notes_name(this.ordinal), file)?];
+        output.side_files.append(&mut beside);
         Ok(output)
     }
 }

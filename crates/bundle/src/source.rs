@@ -2,7 +2,7 @@
 //!
 //! Invariant: every data file has the size and SHA-256 of the manifest before a record of it is taken, as many records
 //! as the manifest says, and every record is undone through the mapping; so the set read has the expected fingerprint.
-//! One split per data file. Errors: damaged, with the file.
+//! One split per data file, or those of the engine's own dump (see `dump`). Errors: damaged, with the file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +18,9 @@ use tranship_connector::{
 };
 use tranship_storage::SourceIdentity;
 
+use crate::dump::PreparedDump;
 use crate::form::{DataFile, Form, read_listed, read_whole};
-use crate::manifest::Manifest;
+use crate::manifest::{FileEntry, Manifest};
 use crate::{MANIFEST, MAPPING};
 
 /// A bundle that has been opened.
@@ -32,6 +33,8 @@ pub struct BundleSource {
     stored: Arc<CollectionSchema>,
     /// How they stood at the source, as far as the target holds them.
     schema: CollectionSchema,
+    /// The data, where it is a dump of the engine's.
+    dump: Option<Box<dyn Source>>,
     hash_all: bool,
 }
 
@@ -60,11 +63,14 @@ impl BundleSource {
             return Err(Error::usage(format!("this bundle is for {}, not for {target}", mapping.target))
                 .hint(format!("open it as {}:{}", mapping.target, root.display())));
         }
-        let stored = Arc::new(mapping.stored_schema());
+        let mut stored = mapping.stored_schema();
         let mut schema = mapping.projected_schema(&mapping.schema);
-        // What is brought to unit length is so by the target, not by the bundle.
-        for spec in &mut schema.vectors {
-            spec.element = mapping.schema.vector(&spec.name).map_or(spec.element, |own| own.element);
+        if mapping.unit_in_bundle {
+            stored = mapping.projected_schema(&stored);
+        } else {
+            for spec in &mut schema.vectors {
+                spec.element = mapping.schema.vector(&spec.name).map_or(spec.element, |own| own.element);
+            }
         }
         if let Some(wanted) = &options.collection
             && *wanted != schema.name
@@ -78,10 +84,23 @@ impl BundleSource {
             root: root.to_owned(),
             manifest,
             mapping,
-            stored,
+            stored: Arc::new(stored),
             schema,
+            dump: form.dump(root, &OpenOptions { collection: None, ..options.clone() })?,
             hash_all: options.hash_source,
         })
+    }
+
+    /// How records stand in the files.
+    pub(crate) fn stored(&self) -> &Arc<CollectionSchema> {
+        &self.stored
+    }
+
+    /// Proves that every data file is what the manifest says.
+    pub(crate) fn check_data(&self) -> Result<()> {
+        self.manifest
+            .bodies()
+            .try_for_each(|(name, entry, rows)| self.data_file(name, entry, rows).checked_path().map(drop))
     }
 
     /// Records in the bundle.
@@ -89,7 +108,18 @@ impl BundleSource {
         self.manifest.totals.rows
     }
 
-    fn undo(&self, batch: &RecordBatch, file: &str) -> Result<RecordBatch> {
+    /// A data file by its entry in the manifest.
+    fn data_file(&self, name: &str, entry: &FileEntry, rows: u64) -> DataFile<'_> {
+        DataFile {
+            root: self.root.clone(),
+            name: name.to_owned(),
+            rows,
+            namespace: entry.namespace.clone(),
+            manifest: &self.manifest,
+        }
+    }
+
+    pub(crate) fn undo(&self, batch: &RecordBatch, file: &str) -> Result<RecordBatch> {
         let undone = self.mapping.undo(batch, &self.stored).map_err(|(row, fault)| {
             Error::damaged(format!("a record cannot be undone: {fault}")).with("file", file).with("row of batch", row)
         })?;
@@ -130,8 +160,11 @@ impl Source for BundleSource {
         Ok(SourceIdentity::of(&files, self.hash_all)?)
     }
 
-    fn prepare<'a>(&'a self, _context: &PrepareContext<'_>) -> Result<Box<dyn Prepared + 'a>> {
-        Ok(Box::new(PreparedBundle { bundle: self }))
+    fn prepare<'a>(&'a self, context: &PrepareContext<'_>) -> Result<Box<dyn Prepared + 'a>> {
+        match &self.dump {
+            None => Ok(Box::new(PreparedBundle { bundle: self })),
+            Some(dump) => Ok(Box::new(PreparedDump::new(self, &**dump, context)?)),
+        }
     }
 }
 
@@ -174,13 +207,7 @@ impl Prepared for PreparedBundle<'_> {
         let bundle = self.bundle;
         let entry = bundle.manifest.files.get(&split.file).filter(|entry| entry.rows == Some(split.end));
         let entry = entry.ok_or_else(|| Error::bug(format!("{} is no split of this bundle", split.file)))?;
-        let file = DataFile {
-            root: bundle.root.clone(),
-            name: split.file.clone(),
-            rows: split.end,
-            namespace: entry.namespace.clone(),
-            manifest: &bundle.manifest,
-        };
+        let file = bundle.data_file(&split.file, entry, split.end);
         let label = file.label();
         let batches = bundle.form.read(file, &bundle.mapping, &bundle.stored)?;
         Ok(Box::new(Undone { bundle, batches, label, promised: split.end, found: 0, done: false }))

@@ -83,6 +83,9 @@ pub struct Mapping {
     /// Sparse vectors whose explicit zeros the target does not keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without_zeros: Vec<String>,
+    /// True if the bundle holds those at unit length already; else the target makes them so when it loads them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unit_in_bundle: bool,
     /// Element types of the vectors that the target stores in another type than `f32`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub elements: BTreeMap<String, Element>,
@@ -130,6 +133,7 @@ impl Mapping {
             drops_metadata: false,
             normalised: Vec::new(),
             without_zeros: Vec::new(),
+            unit_in_bundle: false,
             elements: BTreeMap::new(),
             tolerance: BTreeMap::new(),
             metrics: BTreeMap::new(),

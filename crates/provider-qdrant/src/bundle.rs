@@ -1,4 +1,5 @@
-//! A bundle: a directory of request bodies that loads one collection into Qdrant, and reads back as that collection.
+//! A bundle: a directory that loads one collection into Qdrant, and reads back as that collection. It holds request
+//! bodies, or a snapshot (`native`).
 //!
 //! ```text
 //! NAME/
@@ -15,6 +16,7 @@
 //! or vector that Qdrant has no form for), damaged (a body that is not what the manifest says).
 
 mod encode;
+mod native;
 mod pages;
 mod points;
 mod scripts;
@@ -24,7 +26,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tranship_bundle::form::{TextParts, TextShape};
 use tranship_bundle::{BundleSink, BundleSource, DataFile, Extra, Facts, Form, FormWriter, Part, Parts, plan};
 use tranship_collection::{BatchView, CollectionSchema, Element, Fault};
@@ -33,6 +36,7 @@ use tranship_connector::{
     Rules, Score, Sink, Source, Survey,
 };
 
+use self::native::Native;
 use crate::dialect::{self, BODY_BYTES, NAMESPACE_KEY};
 
 const SCHEMA: &str = "schema.json";
@@ -51,7 +55,7 @@ pub fn probe(path: &Path) -> Option<Score> {
 /// The one collection of a bundle or of a directory of pages.
 pub fn list(locator: &Locator, options: &OpenOptions) -> Result<Vec<CollectionInfo>> {
     if is_bundle(&locator.path) {
-        return tranship_bundle::list(&Bodies, locator, options);
+        return tranship_bundle::list(form_of(&locator.path), locator, options);
     }
     let pages = pages::PageSource::open(&locator.path, options)?;
     let producer = Some("Qdrant scroll pages".to_owned());
@@ -65,7 +69,7 @@ pub fn open(locator: &Locator, options: &OpenOptions) -> Result<Box<dyn Source>>
         return Err(Error::usage("a Qdrant bundle is a directory, not a stream").hint("give its path"));
     }
     if is_bundle(&locator.path) {
-        return Ok(Box::new(BundleSource::open(&Bodies, &locator.path, options)?));
+        return Ok(Box::new(BundleSource::open(form_of(&locator.path), &locator.path, options)?));
     }
     Ok(Box::new(pages::PageSource::open(&locator.path, options)?))
 }
@@ -77,7 +81,29 @@ pub fn create(locator: &Locator, options: &CreateOptions) -> Result<Box<dyn Sink
             Error::usage("a Qdrant bundle is a directory, not a stream").hint("give a path that does not exist")
         );
     }
-    Ok(Box::new(BundleSink::new(Box::new(Bodies), &locator.path, options)))
+    let form: Box<dyn Form> = match options.options.get("form").map(String::as_str) {
+        None | Some("bodies") => Box::new(Bodies),
+        Some(native::FORM) => Box::new(Native),
+        Some(other) => {
+            return Err(
+                Error::usage(format!("a Qdrant bundle has no form `{other}`")).hint("the forms are: bodies, snapshot")
+            );
+        }
+    };
+    Ok(Box::new(BundleSink::new(form, &locator.path, options)))
+}
+
+/// The form that the bundle's mapping states; what cannot be read is told when the bundle is opened.
+fn form_of(path: &Path) -> &'static dyn Form {
+    #[derive(Deserialize)]
+    struct Stated {
+        #[serde(default)]
+        form: Value,
+    }
+    let text = std::fs::read(path.join(tranship_bundle::MAPPING)).unwrap_or_default();
+    let stated: Option<Stated> = serde_json::from_slice(&text).ok();
+    let is_native = stated.is_some_and(|stated| stated.form.get("form").is_some_and(|form| form == native::FORM));
+    if is_native { &Native } else { &Bodies }
 }
 
 /// True for a directory that is, or was to be, a bundle.
@@ -130,22 +156,14 @@ impl Form for Bodies {
     }
 
     fn extras(&self, facts: &Facts<'_>) -> Result<Vec<Extra>> {
-        let (mapping, schema) = (facts.mapping, &facts.mapping.schema);
         let mut extras = Vec::new();
-        if let Some(body) = settings::create_body(mapping) {
+        if let Some(body) = settings::create_body(facts.mapping) {
             extras.push(Extra::json(SCHEMA, &body)?);
             let indexing = json!({ "optimizers_config": { "indexing_threshold": dialect::INDEXING_THRESHOLD_KB } });
             extras.push(Extra::json(SCHEMA_AFTER_LOAD, &indexing)?);
         }
-        if mapping.namespace_key.is_some() {
-            let tenant =
-                json!({ "field_name": NAMESPACE_KEY, "field_schema": { "type": "keyword", "is_tenant": true } });
-            extras.push(Extra::json("payload-index-000.json", &tenant)?);
-        }
-        if !schema.aliases.is_empty() {
-            extras.push(Extra::json(ALIASES, &settings::alias_body(&mapping.collection, &schema.aliases))?);
-        }
-        extras.extend(scripts::extras(facts));
+        extras.extend(requests(facts)?);
+        extras.extend(scripts::extras(facts, &scripts::BODIES));
         Ok(extras)
     }
 
@@ -163,6 +181,20 @@ impl Form for Bodies {
         let (batches, _) = points::read_batches(&text, &file.label(), stored, &mut NoRejects)?;
         Ok(Box::new(batches.into_iter().map(Ok)))
     }
+}
+
+/// Bodies that follow the load whatever the form of the data.
+fn requests(facts: &Facts<'_>) -> Result<Vec<Extra>> {
+    let mut extras = Vec::new();
+    if facts.mapping.namespace_key.is_some() {
+        let tenant = json!({ "field_name": NAMESPACE_KEY, "field_schema": { "type": "keyword", "is_tenant": true } });
+        extras.push(Extra::json("payload-index-000.json", &tenant)?);
+    }
+    let aliases = &facts.mapping.schema.aliases;
+    if !aliases.is_empty() {
+        extras.push(Extra::json(ALIASES, &settings::alias_body(&facts.mapping.collection, aliases))?);
+    }
+    Ok(extras)
 }
 
 /// A bundle is our own: a point that does not fit is damage.

@@ -51,6 +51,10 @@ pub const MAX_DIM: usize = 65_536;
 pub const MIN_EF_CONSTRUCT: u32 = 4;
 /// Most bytes of a collection or vector name; Qdrant makes file names of them.
 pub const MAX_NAME_BYTES: usize = 200;
+/// `version.info` of a collection, the same in all releases since 1.7.
+pub const COLLECTION_VERSION: &str = "0.4.2";
+/// `version.info` of a segment, the same in all releases since 1.7.
+pub const SEGMENT_VERSION: &str = "0.6.0";
 /// `optimizers_config.indexing_threshold` of a server with default settings, kilobytes.
 pub const INDEXING_THRESHOLD_KB: u64 = 10_000;
 

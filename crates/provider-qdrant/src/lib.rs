@@ -1,7 +1,7 @@
 //! Qdrant: its dialect, what it leaves on disk, the bundles that its REST API takes, and the pages that it scrolls back.
 //!
-//! Snapshots and storage directories are read offline (`snapshot`). Qdrant has no file import, so what is written is a
-//! bundle: a directory of numbered request bodies with the scripts that send them (`bundle`). What comes out of a server
+//! Snapshots and storage directories are read offline (`snapshot`). What is written is a bundle (`bundle`): a directory of
+//! numbered request bodies, or of one snapshot in Qdrant's own files, with the scripts that send them. What comes out of a server
 //! again is read as raw scroll pages. Types, limits, metrics and index parameters stand in `dialect`, used in both
 //! directions.
 
@@ -12,18 +12,19 @@ pub mod snapshot;
 use std::path::Path;
 
 use tranship_connector::{
-    Capabilities, CollectionInfo, Connector, Coverage, Known, Locator, OpenOptions, Result, Score, Source,
+    Capabilities, CollectionInfo, Connector, Coverage, Known, Locator, OpenOptions, Result, Score, Source, SourceOption,
 };
 
 /// The connector `qdrant`.
 pub static CONNECTOR: Connector = Connector {
     name: "qdrant",
-    about: "Qdrant snapshots, storage directories, bundles (REST request bodies) and scroll pages",
+    about: "Qdrant snapshots, storage directories, bundles (REST request bodies or a snapshot) and scroll pages",
     extensions: &["snapshot"],
     capabilities: Capabilities {
         reads: "snapshots of collections, shards and storages, storage directories; bundles written by tranship; pages \
                 of POST /collections/{c}/points/scroll",
-        writes: "bundles: bodies for PUT /collections/{c}/points, create body, load, check and undo scripts",
+        writes: "bundles: bodies for PUT /collections/{c}/points and a create body, or a native collection snapshot; load, \
+                 check and undo scripts",
         vectors: "dense f32, f16 and u8, sparse, multivector; cosine ones come back at unit length (but for u8), bf16 and i8 as f32",
         ids: "u64 integers and UUIDs; all others as UUIDv5 with the original in the payload",
         metadata: "any JSON object by value; numbers that Qdrant would round are kept beside it as text",
@@ -33,7 +34,10 @@ pub static CONNECTOR: Connector = Connector {
         covers: COVERS,
     },
     options: &[],
-    target_options: &[],
+    target_options: &[SourceOption {
+        key: "form",
+        about: "`bodies`: request bodies (default); `snapshot`: a native collection snapshot, for Qdrant 1.14 and newer",
+    }],
     probe,
     list: Some(list),
     open: Some(open),
@@ -45,6 +49,12 @@ const COVERS: &[Coverage] = &[
         what: "bundles written by tranship",
         known: Known::AgainstEngine,
         note: "applied by qdrant-edge-py 0.9.0 and read back in `tests/all/bundle.rs`",
+    },
+    Coverage {
+        what: "native snapshots in bundles written by tranship (form=snapshot)",
+        known: Known::AgainstEngine,
+        note: "taken by qdrant-edge-py 0.9.0 as a shard snapshot, read back bit for bit, changed, optimised and loaded again; \
+               the upload itself ran against a stand-in, not a server",
     },
     Coverage {
         what: "pages of POST /collections/{c}/points/scroll with collection.json",

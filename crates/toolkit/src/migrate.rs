@@ -289,7 +289,7 @@ fn take_order(
     let plan = plan_text(&identity, &*prepared, &*sink, connector.name, &order)?;
     let text = format!("{plan}\nmax_rejects {}\n", options.convert.max_rejects);
     let mapping = negotiated.mapping.as_ref();
-    let projects = mapping.is_some_and(|mapping| mapping.leaves_out_anything());
+    let projects = mapping.is_some_and(|mapping| mapping.leaves_out_anything() || mapping.unit_in_bundle);
     Ok(Order { collection: prepared.schema().name.clone(), losses: negotiated.losses, text, survey, projects })
 }
 

@@ -67,7 +67,6 @@ pub fn target_needs(
     }
     let mut shard = writer.finish()?;
     sink.publish(&mut shard)?;
-    let data: u64 = shard.files.iter().map(|file| file.bytes).sum();
     sink.commit(&Totals {
         schema,
         shards: &[shard],
@@ -78,6 +77,7 @@ pub fn target_needs(
         identity: &SourceIdentity::default(),
         ledger: RowLedger::default(),
     })?;
+    let data = bytes_below(&root.join("data"))?;
     Ok(Some(TargetNeeds {
         sampled: rows as u64,
         data_bytes: (u128::from(data) * u128::from(records) / rows as u128) as u64,
@@ -103,6 +103,18 @@ fn index_memory_bytes(schema: &CollectionSchema, records: u64) -> u64 {
         vector + links
     };
     records * schema.stored_vectors().map(per_record).sum::<u64>()
+}
+
+/// Bytes of all files below a directory.
+fn bytes_below(dir: &Path) -> Result<u64> {
+    let failed = |e| Error::from(tranship_storage::StorageError::new("list", dir, e));
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let metadata = entry.metadata().map_err(failed)?;
+        bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
 }
 
 fn files_beside_data(root: &Path) -> Result<Vec<(String, u64)>> {

@@ -85,7 +85,9 @@ fn both(options: &VerifyOptions, b: &str, settings: &Settings<'_>) -> Result<Com
     let mut mapping = options.mapping.as_deref().map(read_mapping).transpose()?;
     if let Some(mapping) = mapping.as_mut().filter(|_| is_own_mapping(options)) {
         // B is the bundle itself: what the engine will do to vectors has not been done to them.
-        mapping.normalised.clear();
+        if !mapping.unit_in_bundle {
+            mapping.normalised.clear();
+        }
         mapping.tolerance.clear();
     }
     let (scratch_a, scratch_b, scratch) = (settings.scratch()?, settings.scratch()?, settings.scratch()?);

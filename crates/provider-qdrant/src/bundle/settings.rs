@@ -94,7 +94,8 @@ pub fn create_body(mapping: &Mapping) -> Option<Value> {
     Some(Value::Object(body))
 }
 
-fn dense_params(mapping: &Mapping, spec: &VectorSpec) -> Value {
+/// What Qdrant is asked for one dense vector or multivector.
+pub fn dense_params(mapping: &Mapping, spec: &VectorSpec) -> Value {
     let metric = mapping.metrics.get(&spec.name).copied().or(spec.metric);
     let mut params = json!({ "size": spec.dim, "distance": metric.and_then(dialect::distance) });
     let element = stored_element(spec);

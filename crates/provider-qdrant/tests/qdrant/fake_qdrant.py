@@ -1,7 +1,7 @@
 """A stand-in for the few calls of Qdrant's REST API that bundles use: points in memory, cosine vectors brought to
-unit length, floats handled as f32, ids in Qdrant's order, and now and then a 429 or 503 before or after the work.
-Prints its port. Arguments: fail-every N (0 never). Calls are logged to standard error as METHOD path status."""
-import json, math, re, struct, sys, threading, uuid
+unit length, floats handled as f32, ids in Qdrant's order, and now and then a 429 or 503 before or after the work. Of an
+uploaded snapshot it knows settings and ids, without vectors and payloads. Prints its port. Arguments: fail-every N (0 never). Calls are logged to standard error as METHOD path status."""
+import hashlib, io, json, math, re, struct, sys, tarfile, threading, uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
@@ -47,6 +47,33 @@ def matches(condition, payload):
     return payload.get(condition["key"]) == condition["match"]["value"]
 
 
+def uploaded(body, content_type, checksum):
+    """The collection of a snapshot, from the only part of a form."""
+    boundary = re.fullmatch(r"multipart/form-data; ?boundary=(.+)", content_type).group(1).encode()
+    head, _, rest = body.partition(b"\r\n\r\n")
+    if not head.startswith(b"--" + boundary) or b'name="snapshot"' not in head:
+        raise ValueError("no field `snapshot`")
+    content = rest[:rest.rindex(b"\r\n--" + boundary)]
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise ValueError("the checksum is another")
+    with tarfile.open(fileobj=io.BytesIO(content)) as whole:
+        names = whole.getnames()
+        config = json.load(whole.extractfile("config.json"))
+        if not any(re.fullmatch(r"0/wal/closed-[1-9][0-9]*", name) for name in names):
+            raise ValueError("the first updates would be lost")
+        points = {}
+        for name in names:
+            if name.startswith("0/segments/"):
+                with tarfile.open(fileobj=whole.extractfile(name)) as segment:
+                    ids = segment.extractfile("snapshot/files/mutable_id_tracker.mappings").read()
+                while ids:
+                    number = ids[0] == 1
+                    value = struct.unpack("<Q", ids[1:9])[0] if number else str(uuid.UUID(bytes=ids[1:17]))
+                    points[point_id(value)] = {"id": value, "payload": {}, "vector": {}}
+                    ids = ids[13 if number else 21:]
+    return {"config": {**config["params"], "optimizers_config": config["optimizer_config"]}, "points": points, "indexes": []}
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -71,10 +98,11 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(401, "Must provide an API key")
             if trouble and calls[0] % (2 * FAIL_EVERY):
                 return self.answer(429, "too many requests")
-            if len(body) > 32 * 1024 * 1024:
+            is_upload = "/snapshots/upload?" in self.path
+            if len(body) > 32 * 1024 * 1024 and not is_upload:
                 return self.answer(413, "body too large")
             try:
-                status, result = self.work(json.loads(body) if body else {})
+                status, result = self.upload(body) if is_upload else self.work(json.loads(body) if body else {})
             except (ValueError, KeyError) as problem:
                 status, result = 400, repr(problem)
             if trouble:
@@ -82,6 +110,12 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(status, result)
 
     do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = handle_call
+
+    def upload(self, body):
+        name, checksum = re.fullmatch(
+            r"/collections/([^/?]+)/snapshots/upload\?wait=true&priority=snapshot&checksum=(\w+)", self.path).groups()
+        collections[unquote(name)] = uploaded(body, self.headers["Content-Type"], checksum)
+        return 200, True
 
     def work(self, body):
         name, rest = re.fullmatch(r"/collections/([^/?]+)(.*?)(?:\?wait=true)?", self.path).groups()

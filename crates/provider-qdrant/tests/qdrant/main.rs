@@ -6,6 +6,7 @@ mod damage;
 mod dumps;
 mod engine;
 mod layouts;
+mod native;
 mod reading_back;
 mod refusals;
 mod rocksdb_era;

@@ -233,9 +233,59 @@ fn an_empty_collection_without_dimensions_loads_as_nothing() {
 }
 
 #[test]
+fn a_snapshot_is_uploaded_counted_and_undone() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let (schema, batches) = named();
+    write(&bundle, &schema, &batches, &crate::native::snapshot_form()).unwrap();
+    let server = Server::start(dir.path(), 3, "key");
+    let key = ("QDRANT_API_KEY", "key");
+    let loaded = server.run(&bundle, "load.sh", &[], &[key]);
+    assert_eq!(code(&loaded), 0, "{}", talk(&loaded));
+    let again = server.run(&bundle, "load.sh", &[], &[key]);
+    assert!(code(&again) != 0 && talk(&again).contains("already there"), "{}", talk(&again));
+    let uploads = server.calls("/snapshots/upload");
+    let resumed = server.run(&bundle, "load.sh", &["--resume"], &[key]);
+    assert_eq!(code(&resumed), 0, "{}", talk(&resumed));
+    assert_eq!(server.calls("/snapshots/upload"), uploads, "what was acknowledged is not uploaded again");
+    assert_eq!(server.calls("PATCH"), 0, "the snapshot says itself that it is to be indexed");
+    let checked = server.run(&bundle, "check.sh", &[], &[key]);
+    assert!(code(&checked) == 2 && !talk(&checked).contains("WRONG"), "{}", talk(&checked));
+    assert_eq!(code(&server.run(&bundle, "undo.sh", &["--yes"], &[key])), 0);
+    assert_eq!(code(&server.run(&bundle, "load.sh", &[], &[key])), 0, "after undo it can be loaded anew");
+}
+
+#[test]
+fn a_snapshot_that_is_not_the_bundles_own_is_not_uploaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let (schema, batches) = named();
+    write(&bundle, &schema, &batches, &crate::native::snapshot_form()).unwrap();
+    let server = Server::start(dir.path(), 0, "");
+    let path = bundle.join("data/collection.snapshot");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    let cut = server.run(&bundle, "load.sh", &[], &[]);
+    assert!(code(&cut) == 2 && talk(&cut).contains("copy the bundle again"), "{}", talk(&cut));
+    assert_eq!(server.calls("/snapshots/upload"), 0);
+    let mut flipped = whole;
+    flipped[3000] ^= 1;
+    fs::write(&path, flipped).unwrap();
+    let refused = server.run(&bundle, "load.sh", &[], &[]);
+    assert!(code(&refused) == 2 && talk(&refused).contains("checksum"), "{}", talk(&refused));
+}
+
+#[test]
 fn every_script_parses() {
     let dir = tempfile::tempdir().unwrap();
     let bundle = bundle(dir.path(), &dense(Metric::Dot));
+    let native = dir.path().join("native");
+    write(&native, &dense(Metric::Dot).0, &dense(Metric::Dot).1, &crate::native::snapshot_form()).unwrap();
+    assert!(Command::new("bash").arg("-n").arg(native.join("load.sh")).status().unwrap().success());
+    let text = fs::read_to_string(native.join("load.sh")).unwrap();
+    for fact in ["@COMMON@", "@BYTES@", "@SHA256@", "@ROWS@", "@COLLECTION@"] {
+        assert!(!text.contains(fact), "{fact}");
+    }
     for script in ["load.sh", "check.sh", "undo.sh"] {
         let text = fs::read_to_string(bundle.join(script)).unwrap();
         assert!(!text.contains("@COMMON@") && text.contains("notes%20%26%20more"));

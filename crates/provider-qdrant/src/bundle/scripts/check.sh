@@ -34,7 +34,7 @@ compare() {
   fi
 }
 
-if [ ! -e "$here/schema.json" ] && [ "$records" -eq 0 ]; then
+if [ ! -e "$here/schema.json" ] && [ ! -e "$here/data/collection.snapshot" ] && [ "$records" -eq 0 ]; then
   say "GO: the collection is empty and has no dimensions; there is nothing to compare"
   exit 0
 fi

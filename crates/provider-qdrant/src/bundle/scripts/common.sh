@@ -7,6 +7,7 @@ collection='@COLLECTION@'
 api=$server/collections/$collection
 retries=${RETRIES:-8}
 first_pause=${RETRY_SECONDS:-1}
+content_type='Content-Type: application/json'
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -30,7 +31,7 @@ request() {
   shift 3
   while :; do
     status=$(curl_config | curl --silent --show-error --globoff --config - --request "$method" \
-      --header 'Content-Type: application/json' --max-time "${REQUEST_SECONDS:-900}" \
+      --header "$content_type" --max-time "${REQUEST_SECONDS:-900}" \
       --output "$answer" --write-out '%{http_code}' "$@" "$url") || status=000
     case $status in
       000 | 408 | 429 | 5??) ;;

@@ -22,6 +22,6 @@ case ${1:-} in
 esac
 
 send DELETE "$api"
-find "$state" -name 'points-*.json.done' -exec rm -f {} + 2>/dev/null || true
+find "$state" -name '*.done' -exec rm -f {} + 2>/dev/null || true
 rm -f "$state/server"
 say "deleted $api"
