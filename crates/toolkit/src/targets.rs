@@ -53,6 +53,7 @@ fn integers(rules: &Rules) -> String {
         IntegerIds::U64 => "0 to 2^64 - 1",
         IntegerIds::I64 => "64 bits with sign",
         IntegerIds::AsText => "as decimal digits",
+        IntegerIds::Any => "any",
         IntegerIds::Mapped => "mapped",
     }
     .to_owned()

@@ -56,6 +56,7 @@ pub const RULES: Rules = Rules {
         max_metadata_bytes: Some(300),
         max_native_bytes: Some(290),
         max_document_bytes: Some(200),
+        ..RowRules::ANY
     },
 };
 
