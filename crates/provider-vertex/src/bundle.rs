@@ -24,6 +24,7 @@ use tranship_bundle::{Extra, Facts};
 use tranship_collection::fingerprint::vector_component;
 use tranship_collection::json::{Entries, append_string};
 use tranship_collection::{VectorKind, VectorValue};
+use tranship_connector::native::field_type;
 use tranship_connector::{
     CollectionInfo, CreateOptions, Error, Locator, Mapping, OpenOptions, Result, Score, Sink, Source, Survey,
 };
@@ -116,7 +117,11 @@ fn append_restricts(given: &Given<'_>, out: &mut Vec<u8>) -> Result<()> {
     let (mut allowed, mut numbers) = (Vec::new(), Vec::new());
     for (key, value) in given.metadata()? {
         let value = value.get();
-        let Some(kind) = kinds.get(&*key).and_then(Value::as_str) else { continue };
+        // A key of one type may be null, an object or a mixed list in some records.
+        let (Some(kind), Some(found)) = (kinds.get(&*key).and_then(Value::as_str), field_type(value)) else { continue };
+        if dialect::restrict_kind(found) != Some(kind) {
+            continue;
+        }
         let mut name = Vec::new();
         append_string(&key, &mut name);
         let name = String::from_utf8_lossy(&name);

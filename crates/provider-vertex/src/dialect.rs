@@ -55,15 +55,19 @@ pub fn distance_measure(metric: Metric) -> Option<&'static str> {
     }
 }
 
-/// The metadata keys that become restricts, with the kind that they become: `allow`, `int` or `double`.
-pub fn restricts(mapping: &Mapping, survey: &Survey) -> Value {
-    let kind = |field: FieldType| match field {
+/// What a metadata entry of a type becomes among the restricts: `allow`, `int` or `double`.
+pub fn restrict_kind(field: FieldType) -> Option<&'static str> {
+    match field {
         FieldType::Text | FieldType::Texts | FieldType::Bool => Some("allow"),
         FieldType::Integer => Some("int"),
         FieldType::Float => Some("double"),
         FieldType::Bools | FieldType::Integers | FieldType::Floats => None,
-    };
-    let typed = survey.typed_fields().into_iter().filter_map(|(key, field)| Some((key, kind(field)?)));
+    }
+}
+
+/// The metadata keys that become restricts, with the kind that they become.
+pub fn restricts(mapping: &Mapping, survey: &Survey) -> Value {
+    let typed = survey.typed_fields().into_iter().filter_map(|(key, field)| Some((key, restrict_kind(field)?)));
     let namespace = mapping.namespace_key.iter().map(|key| (key.clone(), "allow"));
     typed.take(MAX_RESTRICTS).chain(namespace).map(|(key, kind)| (key, json!(kind))).collect()
 }

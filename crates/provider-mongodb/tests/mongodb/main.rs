@@ -55,8 +55,11 @@ fn mongodbs_own_parser_reads_every_document_and_every_bit_of_its_vectors() {
             let found: Value = serde_json::from_str(line).unwrap();
             let document = &documents[&found["id"].to_string()];
             assert_eq!(found["document"].as_str(), record.document.as_deref());
-            let (metadata, own) = (&found["metadata"], document.get("metadata").unwrap_or(&Value::Null));
-            assert_eq!(canonical_text(&metadata.to_string()), canonical_text(&own.to_string()), "{line}");
+            // The integer -0, which stands beside its exact text, is 0 in BSON.
+            let own = document.get("metadata").unwrap_or(&Value::Null).to_string();
+            let own = if wild { own.replace(":-0.0", ":0") } else { own };
+            let metadata = &found["metadata"];
+            assert_eq!(canonical_text(&metadata.to_string()), canonical_text(&own), "{line}");
             assert_eq!(found["vectors"].as_object().unwrap().len(), record.vectors.len());
             for (name, vector) in &record.vectors {
                 let field = if name.is_empty() { "vector" } else { name.as_str() };

@@ -53,6 +53,20 @@ fn a_record_has_its_embeddings_and_restricts_beside_its_metadata() {
 }
 
 #[test]
+fn only_values_of_the_keys_own_type_become_restricts() {
+    let (schema, _) = feeds::collection("", Metric::L2);
+    let vector: Option<&[f32]> = Some(&[1.0, 0.0, 0.0]);
+    let odd = [r#"{"s":"x"}"#, r#"{"s":null}"#, r#"{"s":{"a":1}}"#, r#"{"s":[1,"x"]}"#];
+    let rows: Vec<feeds::Row<'_>> =
+        ["a", "b", "c", "d"].iter().zip(odd).map(|(id, text)| (None, *id, vector, None, Some(text))).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("b");
+    feeds::write(&CONNECTOR, &path, &(schema.clone(), vec![feeds::batch(&schema, &rows)]), &feeds::allowing(&INDEX));
+    let (_, text) = feeds::data(&path).remove(0);
+    assert_eq!(text.matches("restricts").count(), 1, "{text}");
+}
+
+#[test]
 fn a_collection_without_index_gets_brute_force() {
     let (mut schema, _) = feeds::collection("", Metric::L2);
     schema.vectors[0].index = Some(IndexSpec::Flat);
