@@ -153,10 +153,8 @@ impl NativeForm<'_> {
         }
         match value.get().as_bytes().first() {
             // The target rounds it.
-            Some(b'-' | b'0'..=b'9') if self.fields.is_none() => {
-                if self.rules.numbers.takes(value.get()) {
-                    out.push((key.to_owned().into(), value));
-                }
+            Some(b'-' | b'0'..=b'9') if self.fields.is_none() && self.rules.numbers.takes(value.get()) => {
+                out.push((key.to_owned().into(), value));
             }
             Some(b'{') if self.rules.nested == Nested::Flattened => {
                 let Ok(Entries(entries)) = Entries::parse(value.get()) else { return };

@@ -56,7 +56,7 @@ send() {
   case $answer in
     *"errors: 0, replies: $2") return "$status" ;;
   esac
-  say "$answer" | tail -n 5
+  printf '%s\n' "$answer" | tail -n 5 >&2
   return 1
 }
 
