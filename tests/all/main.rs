@@ -5,6 +5,7 @@
 mod archive;
 mod bundle;
 mod chroma;
+mod chroma_bundle;
 mod command_line;
 mod conformance;
 mod crash;
