@@ -17,6 +17,7 @@ mod memory;
 mod messages;
 mod migrate;
 mod native;
+mod pinecone_bundle;
 mod probes;
 mod sets;
 mod support;

@@ -20,6 +20,8 @@ mod commit;
 pub mod facts;
 pub mod form;
 pub mod manifest;
+pub mod names;
+pub mod pages;
 pub mod plan;
 pub mod rows;
 pub mod sink;

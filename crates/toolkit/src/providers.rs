@@ -16,6 +16,7 @@ pub fn registry() -> Registry {
             &tranship_provider_faiss::CONNECTOR,
             &tranship_provider_milvus::CONNECTOR,
             &tranship_provider_pgvector::CONNECTOR,
+            &tranship_provider_pinecone::CONNECTOR,
             &tranship_provider_qdrant::CONNECTOR,
             &tranship_provider_redis::CONNECTOR,
         ],
