@@ -5,6 +5,7 @@
 mod archive;
 mod bundle;
 mod chroma;
+mod chroma_bundle;
 mod classes;
 mod command_line;
 mod conformance;
@@ -18,6 +19,7 @@ mod memory;
 mod messages;
 mod migrate;
 mod native;
+mod pinecone_bundle;
 mod probes;
 mod sets;
 mod support;

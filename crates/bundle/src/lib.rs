@@ -23,6 +23,8 @@ pub mod facts;
 pub mod form;
 pub mod json;
 pub mod manifest;
+pub mod names;
+pub mod pages;
 pub mod plan;
 pub mod rows;
 pub mod sink;

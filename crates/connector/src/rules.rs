@@ -150,11 +150,15 @@ pub enum Numbers {
     U64,
     /// Doubles only: integers up to 2^53 stay, since the target writes a whole number without a point.
     Double,
+    /// Integers up to 2^53; doubles. For typed fields, whose type tells a whole number's.
+    I53,
     /// As Qdrant's parser takes them: integers of 64 bits, floats of at most 15 digits.
     Digits15,
     /// Decimals without exponent, as PostgreSQL's jsonb prints them: integers of any size; floats that keep a digit
     /// behind the point and are no negative zero.
     Decimal,
+    /// As Chroma's parser takes them: the same, but integers with sign only and no negative zero.
+    SignedDigits15,
 }
 
 /// Which keys stay.
@@ -167,6 +171,8 @@ pub enum Keys {
     NoDollar,
     /// Not empty, without point, not beginning with `$`; at any depth.
     NoDollarNoPoint,
+    /// Not empty, not beginning with `$`, `#` or `chroma:`.
+    Chroma,
     /// A letter or `_`, then letters, digits and `_`; at most 255 bytes.
     Identifier,
 }
@@ -195,7 +201,7 @@ pub struct VectorRules {
 /// What each record must be. A record that is not can only be left out, by consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowRules {
-    /// It has every dense vector.
+    /// It has every dense vector; where the collection has none, every sparse one.
     pub vector_required: bool,
     /// It has every other vector as well.
     pub every_vector: bool,
@@ -203,6 +209,16 @@ pub struct RowRules {
     pub finite: bool,
     /// No zero vector under cosine.
     pub nonzero_under_cosine: bool,
+    /// No zero vector under any metric.
+    #[serde(default)]
+    pub nonzero: bool,
+    /// The square of a cosine vector's length is a number that an f32 holds, so that dividing by the length and
+    /// multiplying again gives the vector back.
+    #[serde(default)]
+    pub norm_in_f32: bool,
+    /// Sparse vectors have values.
+    #[serde(default)]
+    pub sparse_values: bool,
     /// Multivectors have rows.
     pub multi_rows: bool,
     /// Most values of a sparse vector that are not zero.
@@ -261,6 +277,9 @@ impl RowRules {
         every_vector: false,
         finite: false,
         nonzero_under_cosine: false,
+        nonzero: false,
+        norm_in_f32: false,
+        sparse_values: false,
         multi_rows: false,
         max_nonzeros: None,
         max_metadata_bytes: None,
@@ -294,6 +313,7 @@ impl Keys {
             Keys::Any => true,
             Keys::NoDollar => !dollar,
             Keys::NoDollarNoPoint => !dollar && !key.contains('.'),
+            Keys::Chroma => !dollar && !key.starts_with('#') && !key.starts_with("chroma:"),
             Keys::Identifier => is_identifier(key),
         }
     }
@@ -314,11 +334,14 @@ impl Numbers {
             (Numbers::Any, _) | (Numbers::Decimal, true) => true,
             (Numbers::Decimal, false) => decimal_with_digits(text),
             (Numbers::Digits15, false) => float_of_15_digits(text),
+            (Numbers::SignedDigits15, false) => float_of_15_digits(text) && !is_negative_zero(text),
             (Numbers::Double, false) => text.parse::<f64>().is_ok_and(|value| value.fract() != 0.0),
             (_, false) => text.parse::<f64>().is_ok_and(f64::is_finite),
             _ if text == "-0" => false,
-            (Numbers::I64, true) => text.parse::<i64>().is_ok(),
-            (Numbers::Double, true) => text.parse::<i64>().is_ok_and(|value| value.unsigned_abs() <= 1 << 53),
+            (Numbers::I64 | Numbers::SignedDigits15, true) => text.parse::<i64>().is_ok(),
+            (Numbers::Double | Numbers::I53, true) => {
+                text.parse::<i64>().is_ok_and(|value| value.unsigned_abs() <= 1 << 53)
+            }
             (Numbers::U64 | Numbers::Digits15, true) => text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok(),
         }
     }
@@ -332,7 +355,7 @@ impl Numbers {
         match (self, integer) {
             // A numeric has up to 131,072 digits before the point and 16,383 behind it; an f64 needs 1,100 at most.
             (Numbers::Decimal, _) => text.len() <= 4096 && decimals(text).is_some_and(|count| count.abs() <= 8192),
-            (Numbers::I64, true) => text.parse::<i64>().is_ok(),
+            (Numbers::I64 | Numbers::SignedDigits15, true) => text.parse::<i64>().is_ok(),
             (Numbers::U64, true) => text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok(),
             _ => text.parse::<f64>().is_ok_and(f64::is_finite),
         }
@@ -350,6 +373,10 @@ fn decimals(text: &str) -> Option<i64> {
 fn decimal_with_digits(text: &str) -> bool {
     let negative_zero = || text.starts_with('-') && text.parse::<f64>() == Ok(0.0);
     Numbers::Decimal.takes(text) && decimals(text).is_some_and(|count| count > 0) && !negative_zero()
+}
+
+fn is_negative_zero(text: &str) -> bool {
+    text.starts_with('-') && text.parse::<f64>().is_ok_and(|value| value == 0.0)
 }
 
 /// Qdrant parses floats by one multiplication or division in f64: few digits and a moderate magnitude survive that.
@@ -373,6 +400,9 @@ mod tests {
         assert!(changed(Numbers::Digits15, &["-0", "18446744073709551616", "997833.0085806655", "1e22", "1e400"]));
         assert!(kept(Numbers::I64, &["9223372036854775807", "0.1", "1e22"]));
         assert!(changed(Numbers::I64, &["9223372036854775808", "1e400"]));
+        assert!(kept(Numbers::SignedDigits15, &["-9223372036854775808", "0.0", "1.5"]));
+        assert!(changed(Numbers::SignedDigits15, &["9223372036854775808", "-0.0", "0.12345678901234567"]));
+        assert!(kept(Numbers::I53, &["9007199254740992", "1.0"]) && changed(Numbers::I53, &["9007199254740993"]));
         assert!(kept(Numbers::Double, &["9007199254740992", "-3", "0.5"]));
         assert!(changed(Numbers::Double, &["9007199254740993", "1.0", "-0.0", "1e3"]));
         assert!(Numbers::Double.takes("99999999999999999999") && Numbers::I64.takes("-0") && Numbers::U64.takes("0.1"));
@@ -392,6 +422,7 @@ mod tests {
         assert!(Keys::Identifier.hold("_a1") && !Keys::Identifier.hold("1a") && !Keys::Identifier.hold("a-b"));
         assert!(Keys::NoDollar.hold("a.b") && !Keys::NoDollar.hold("$a") && !Keys::NoDollar.hold(""));
         assert!(!Keys::NoDollarNoPoint.hold("a.b"));
+        assert!(Keys::Chroma.hold("a.b") && ["", "$a", "#a", "chroma:a"].iter().all(|key| !Keys::Chroma.hold(key)));
         assert!(Chars::Url.hold("a_b-9") && !Chars::Url.hold("a=") && Chars::UrlBase64.hold("a="));
         assert!(!Chars::Ascii.hold("é") && Chars::Any.hold("\0") && !Chars::NoNul.hold("\0"));
     }

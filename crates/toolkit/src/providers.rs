@@ -19,6 +19,7 @@ pub fn registry() -> Registry {
             &tranship_provider_milvus::CONNECTOR,
             &tranship_provider_mongodb::CONNECTOR,
             &tranship_provider_pgvector::CONNECTOR,
+            &tranship_provider_pinecone::CONNECTOR,
             &tranship_provider_qdrant::CONNECTOR,
             &tranship_provider_redis::CONNECTOR,
             &tranship_provider_s3vectors::CONNECTOR,

@@ -88,6 +88,8 @@ fn metadata(rules: &Rules) -> String {
         Numbers::I64 => "integers of 64 bits with sign, doubles",
         Numbers::U64 => "integers of 64 bits, doubles",
         Numbers::Double => "doubles",
+        Numbers::I53 => "integers of 53 bits, doubles",
+        Numbers::SignedDigits15 => "integers of 64 bits with sign, floats of 15 digits",
         Numbers::Decimal => "decimal numbers of any size",
         Numbers::Digits15 => "integers of 64 bits, floats of 15 digits",
     }];
@@ -109,6 +111,7 @@ fn metadata(rules: &Rules) -> String {
         Keys::Any => None,
         Keys::NoDollar => Some("keys not beginning with `$`"),
         Keys::NoDollarNoPoint => Some("keys without `.` and leading `$`"),
+        Keys::Chroma => Some("keys not beginning with `$`, `#` or `chroma:`"),
         Keys::Identifier => Some("keys of letters, digits, `_`"),
     });
     words.join("; ")

@@ -19,7 +19,7 @@ use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringArray, UInt8Array};
 use arrow_select::filter::filter_record_batch;
 use tranship_collection::json::{Entries, append_string};
 use tranship_collection::schema::{IdKind, IdKinds};
-use tranship_collection::{BatchView, CollectionSchema, Fault, Metric, VectorKind, VectorValue, layout};
+use tranship_collection::{BatchView, CollectionSchema, Fault, Metric, VectorKind, VectorSpec, VectorValue, layout};
 use uuid::Uuid;
 
 use super::undo::{INTEGER_PREFIX, JSON_PREFIX, TEXT_PREFIX, is_integer};
@@ -272,6 +272,8 @@ impl Mapping {
 
     fn check_vectors(&self, view: &BatchView<'_>, row: usize) -> Result<(), RowFault> {
         let rules = &self.rows;
+        let kept = |spec: &&VectorSpec| !self.dropped_vectors.contains(&spec.name);
+        let any_dense = view.vector_specs().filter(kept).any(|spec| spec.kind == VectorKind::Dense);
         for (column, spec) in view.vector_specs().enumerate() {
             if self.dropped_vectors.contains(&spec.name) {
                 continue;
@@ -281,7 +283,8 @@ impl Mapping {
                 Err(RowFault { code, path, what: what.to_owned() })
             };
             let Some(value) = view.vector(column, row) else {
-                if rules.every_vector || (rules.vector_required && spec.kind == VectorKind::Dense) {
+                let required = spec.kind == VectorKind::Dense || (!any_dense && spec.kind == VectorKind::Sparse);
+                if rules.every_vector || (rules.vector_required && required) {
                     return fault("VECTOR_MISSING", "records without a vector");
                 }
                 continue;
@@ -295,12 +298,18 @@ impl Mapping {
                 return fault("NON_FINITE", "NaN or infinity in a vector");
             }
             let dense = matches!(value, VectorValue::Dense(_) | VectorValue::Widened(_));
-            if rules.nonzero_under_cosine
-                && dense
-                && spec.metric == Some(Metric::Cosine)
-                && floats.iter().all(|value| *value == 0.0)
-            {
+            let cosine = dense && spec.metric == Some(Metric::Cosine);
+            if dense && rules.nonzero && floats.iter().all(|value| *value == 0.0) {
+                return fault("ZERO_VECTOR", "a zero vector");
+            }
+            if rules.nonzero_under_cosine && cosine && floats.iter().all(|value| *value == 0.0) {
                 return fault("ZERO_VECTOR", "a zero vector under cosine");
+            }
+            if rules.norm_in_f32 && cosine && !norm_fits_f32(floats) {
+                return fault("NORM_OUT_OF_RANGE", "a cosine vector whose length squared no f32 holds");
+            }
+            if rules.sparse_values && matches!(value, VectorValue::Sparse([], _)) {
+                return fault("EMPTY_SPARSE", "a sparse vector without values");
             }
             if rules.multi_rows && matches!(value, VectorValue::Multi([])) {
                 return fault("EMPTY_MULTIVECTOR", "a multivector without rows");
@@ -400,6 +409,12 @@ fn without(batch: &RecordBatch, left_out: &[(usize, RowFault)]) -> Result<Record
 
 fn broken(fault: &Fault) -> RowFault {
     RowFault { code: "BROKEN", path: "record".to_owned(), what: fault.to_string() }
+}
+
+/// True for zeros and for lengths whose square is far from the ends of f32.
+fn norm_fits_f32(values: &[f32]) -> bool {
+    let square: f64 = values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
+    square == 0.0 || (1e-36..1e38).contains(&square)
 }
 
 fn is_uuid(id: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The Chroma reader against dumps of real Chroma and the truth that its API told, and against damaged ones.
 #![allow(clippy::disallowed_methods)]
 
+mod bundle;
 mod fixtures;
 mod hostile;
 mod messages;
