@@ -77,7 +77,7 @@ impl Flat {
         }
         let own = super::reserved_keys(taken.mapping).into_iter().find(|key| without_underscore(key) == field);
         match own.filter(|_| self.plain_names) {
-            Some(key) => taken.entry(&key.to_owned(), value),
+            Some(key) => taken.entry(key, value),
             None => taken.entry(field, value),
         }
         Ok(())
