@@ -19,7 +19,7 @@ use super::segment::{Layout, SegmentsWriter, VERSION};
 use super::{SNAPSHOT, STEM, tar};
 use crate::dialect;
 
-/// Bytes of a recipe: some dozens per 128 KiB of segments.
+/// Bytes of a recipe: some dozens per 256 KiB of segments.
 const RECIPE_BYTES: u64 = 256 << 20;
 const COPY_BYTES: u64 = 1 << 20;
 /// Size of the empty log.

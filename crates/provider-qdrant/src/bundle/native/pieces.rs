@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Invariant: a member is `size` bytes long, its pieces one after another and zeros after the last of them. Memory is
-//! one buffer per open member.
+//! one buffer per open member, and one value.
 
 use std::io::Write;
 
@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use tranship_connector::Result;
 use tranship_storage::DurableFile;
 
-/// Bytes that a member collects before they are written.
-pub const BUFFER_BYTES: usize = 128 << 10;
+/// Bytes that a member collects before they are written: as many as the file below takes without copying them again.
+pub const BUFFER_BYTES: usize = 256 << 10;
 
 /// The segments of one split.
 pub type Recipe = Vec<SegmentRecipe>;
@@ -102,14 +102,12 @@ impl Member {
     pub fn push(&mut self, bytes: &[u8], out: &mut PieceFile) -> Result<()> {
         self.bytes += bytes.len() as u64;
         out.pushed += bytes.len() as u64;
-        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
-            self.flush(out)?;
-        }
         if bytes.len() >= BUFFER_BYTES {
+            self.flush(out)?;
             return out.append(bytes, &mut self.pieces);
         }
         self.buffer.extend_from_slice(bytes);
-        Ok(())
+        if self.buffer.len() >= BUFFER_BYTES { self.flush(out) } else { Ok(()) }
     }
 
     /// Appends zeros.

@@ -75,7 +75,7 @@ impl Layout {
     pub fn memory_bytes(schema: &CollectionSchema) -> u64 {
         let members: usize = schema.stored_vectors().map(|spec| VectorShape::open_members(spec.kind)).sum();
         // Ids, versions, payloads; one record beside the buffers.
-        ((members + 4) * BUFFER_BYTES + (1 << 20)) as u64 + 2 * schema.dense_row_bytes() as u64
+        (2 * (members + 4) * BUFFER_BYTES + (1 << 20)) as u64 + 2 * schema.dense_row_bytes() as u64
     }
 }
 
@@ -85,6 +85,8 @@ pub struct SegmentsWriter {
     out: PieceFile,
     open: Option<Segment>,
     done: Recipe,
+    /// Bytes after which a segment ends.
+    segment_bytes: u64,
 }
 
 /// A segment under construction.
@@ -101,7 +103,7 @@ struct Segment {
 impl SegmentsWriter {
     /// No segments yet.
     pub fn new(layout: Layout, out: PieceFile) -> Self {
-        SegmentsWriter { layout, out, open: None, done: Recipe::new() }
+        SegmentsWriter { layout, out, open: None, done: Recipe::new(), segment_bytes: SEGMENT_BYTES }
     }
 
     /// Appends the records of a batch of the stored schema.
@@ -113,7 +115,7 @@ impl SegmentsWriter {
                 None => Segment::new(&self.layout, self.out.pushed())?,
             };
             segment.push(&view, row, &mut self.out)?;
-            match self.out.pushed() - segment.start >= SEGMENT_BYTES || u64::from(segment.rows) == MAX_POINTS {
+            match self.out.pushed() - segment.start >= self.segment_bytes || u64::from(segment.rows) == MAX_POINTS {
                 true => self.done.push(segment.finish(&self.layout, &mut self.out)?),
                 false => self.open = Some(segment),
             }
@@ -190,5 +192,44 @@ impl Segment {
         }
         members.push(of("version.info", dialect::SEGMENT_VERSION, out)?);
         Ok(SegmentRecipe { rows: self.rows.into(), members })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tranship_collection::batch::RowText;
+    use tranship_collection::{BatchBuilder, IdKinds, Metric};
+    use tranship_storage::DurableFile;
+
+    use super::*;
+
+    fn recipe(batches: &[RecordBatch], schema: &CollectionSchema, segment_bytes: u64) -> Recipe {
+        let dir = tempfile::tempdir().unwrap();
+        let out = PieceFile::new(DurableFile::create(&dir.path().join("pieces")).unwrap());
+        let layout = Layout::new(&Mapping::identity("qdrant", schema), schema);
+        let mut writer = SegmentsWriter { segment_bytes, ..SegmentsWriter::new(layout, out) };
+        batches.iter().for_each(|batch| writer.write(batch, schema).unwrap());
+        writer.finish().unwrap().1
+    }
+
+    #[test]
+    fn where_a_segment_ends_depends_on_the_records_and_not_on_their_batches() {
+        let mut schema = CollectionSchema::new("c");
+        schema.ids = IdKinds::Integer;
+        schema.vectors = vec![VectorSpec { metric: Some(Metric::Dot), ..VectorSpec::dense("", 10) }];
+        let mut builder = BatchBuilder::new(std::sync::Arc::new(schema.clone())).unwrap();
+        for row in 0..100 {
+            builder.push_dense(0, &[row as f32; 10]);
+            let id = &row.to_string();
+            let text = RowText { id, id_kind: IdKind::Integer, namespace: None, document: None, metadata: None };
+            builder.finish_row(text).unwrap();
+        }
+        let whole = builder.finish().unwrap();
+        let one = recipe(std::slice::from_ref(&whole), &schema, 1000);
+        assert_eq!(one.iter().map(|segment| segment.rows).sum::<u64>(), 100);
+        // A point is 13 B of id, 8 of version, 40 of vector, 16 of tracker; a byte of flags for eight.
+        assert_eq!(one.iter().map(|segment| segment.rows).collect::<Vec<_>>(), [13, 13, 13, 13, 13, 13, 13, 9]);
+        assert_eq!(one, recipe(&[whole.slice(0, 7), whole.slice(7, 93)], &schema, 1000));
+        assert_eq!(recipe(&[whole], &schema, SEGMENT_BYTES).len(), 1);
     }
 }

@@ -153,12 +153,20 @@ impl VectorShape {
     }
 }
 
-fn append_elements(values: impl Iterator<Item = f32>, element: Element, out: &mut Vec<u8>) {
+fn append_elements(values: impl ExactSizeIterator<Item = f32>, element: Element, out: &mut Vec<u8>) {
     match element {
         Element::F16 => values.for_each(|value| out.extend_from_slice(&half::f16::from_f32(value).to_le_bytes())),
         Element::U8 => out.extend(values.map(|value| value as u8)),
         Element::F32 | Element::BF16 | Element::I8 => {
-            values.for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+            // Room first, so that the loop is one over plain arrays.
+            let start = out.len();
+            out.resize(start + 4 * values.len(), 0);
+            out[start..]
+                .as_chunks_mut::<4>()
+                .0
+                .iter_mut()
+                .zip(values)
+                .for_each(|(to, value)| *to = value.to_le_bytes());
         }
     }
 }
