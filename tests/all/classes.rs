@@ -142,16 +142,16 @@ impl Dump {
         let mut wanted = BTreeMap::new();
         let mut at = 10;
         for (name, change, class) in MUTATIONS {
-            for line in at..lines.len() {
-                let mut record: Value = serde_json::from_str(&lines[line]).unwrap();
+            for (line, text) in lines.iter_mut().enumerate().skip(at) {
+                let mut record: Value = serde_json::from_str(text).unwrap();
                 let before = record.clone();
                 // A record with numbers that this test cannot spell again would differ by more than the mutation.
-                let faithful = !lines[line].contains("e+")
-                    && serde_json::from_str::<Value>(&before.to_string()).unwrap() == before;
+                let faithful =
+                    !text.contains("e+") && serde_json::from_str::<Value>(&before.to_string()).unwrap() == before;
                 if faithful && change(&mut record) && record != before {
                     let id = record["id"].as_str().map_or_else(|| record["id"].to_string(), str::to_owned);
                     wanted.insert(id, (*name, *class));
-                    lines[line] = record.to_string();
+                    *text = record.to_string();
                     at = line + 1;
                     break;
                 }

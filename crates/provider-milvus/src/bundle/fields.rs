@@ -27,7 +27,7 @@ pub fn settle(mapping: &Mapping, survey: &Survey, rows: &str) -> Result<Value> {
         vectors.insert(spec.name.clone(), json!(free(&base, &mut taken)));
     }
     // Mapped ids are UUIDs of 36 bytes.
-    let max_length = survey.longest_id_bytes.max(36).min(65_535);
+    let max_length = survey.longest_id_bytes.clamp(36, 65_535);
     Ok(json!({ "rows": rows, "key": key, "max_length": max_length, "vectors": vectors }))
 }
 
