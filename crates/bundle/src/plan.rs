@@ -57,7 +57,6 @@ pub fn settle(rules: &Rules, mapping: &mut Mapping, survey: &Survey, options: &C
             mapping.left_out.push(code.clone());
         }
     }
-    // Typed targets declare in `fields` what they hold; nothing to settle here.
     mapping.losses = losses;
     Ok(())
 }
