@@ -5,7 +5,7 @@
 //! than the target takes), damaged (a record that is no record).
 
 use tranship_collection::fingerprint::vector_component;
-use tranship_collection::{CollectionSchema, IdKinds, Metric, VectorKind, VectorSpec};
+use tranship_collection::{CollectionSchema, Metric, VectorKind, VectorSpec};
 use tranship_connector::mapping::{DOCUMENT_KEY, EXACT_KEY, ID_KEY, NAMESPACE_KEY};
 use tranship_connector::rules::{IntegerIds, MetadataRules, Rules};
 use tranship_connector::{CreateOptions, Error, Grade, Loss, Mapping, Result, Survey};
@@ -39,7 +39,7 @@ pub fn mapping(rules: &Rules, schema: &CollectionSchema, options: &CreateOptions
 pub fn settle(rules: &Rules, mapping: &mut Mapping, survey: &Survey, options: &CreateOptions) -> Result<()> {
     let schema = mapping.schema.clone();
     let mut losses = Vec::new();
-    id_losses(rules, mapping, survey, &mut losses);
+    id_losses(rules, survey, &mut losses);
     text_losses(rules, mapping, survey, &mut losses);
     let kept = choose_vectors(rules, &schema, options, mapping, &mut losses)?;
     for spec in kept {
@@ -61,13 +61,13 @@ pub fn settle(rules: &Rules, mapping: &mut Mapping, survey: &Survey, options: &C
     Ok(())
 }
 
-fn id_losses(rules: &Rules, mapping: &Mapping, survey: &Survey, losses: &mut Vec<Loss>) {
+fn id_losses(rules: &Rules, survey: &Survey, losses: &mut Vec<Loss>) {
     if survey.mapped_ids.records > 0 {
         let to = format!("UUIDv5, the original in the metadata under {ID_KEY}");
         let from = format!("ids that {} does not take, or that stand in a namespace", rules.title);
         losses.push(Loss::new("ID_TO_UUID", "id", from, to, Grade::Reversible).of(&survey.mapped_ids));
     }
-    if rules.ids.integers == IntegerIds::AsText && mapping.schema.ids != IdKinds::Text && survey.records > 0 {
+    if rules.ids.integers == IntegerIds::AsText && survey.records > survey.text_ids {
         losses.push(Loss::new("ID_AS_TEXT", "id", "integer ids", "their decimal digits", Grade::Reversible));
     }
     if survey.namespaces_moved.records > 0 {
