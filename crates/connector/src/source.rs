@@ -4,8 +4,8 @@ use std::path::Path;
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
-use tranship_collection::CollectionSchema;
 use tranship_collection::fingerprint::FingerprintSummary;
+use tranship_collection::{CollectionSchema, ServedGraph};
 use tranship_storage::SourceIdentity;
 
 use crate::error::Result;
@@ -32,6 +32,12 @@ pub trait Source: Send + Sync {
 
     /// Builds whatever state the whole source needs: live rows, overlays, final dimensions. Runs once, deterministic.
     fn prepare<'a>(&'a self, context: &PrepareContext<'_>) -> Result<Box<dyn Prepared + 'a>>;
+
+    /// The HNSW graph over a vector that the dump carries, with what it would have answered from; none where there is none
+    /// or its form is not read. It holds all vectors in memory.
+    fn served_graph(&self, _vector: &str) -> Result<Option<ServedGraph>> {
+        Ok(None)
+    }
 }
 
 /// A source that is ready to be read, from several threads.

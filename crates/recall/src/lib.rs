@@ -7,7 +7,7 @@
 
 mod causes;
 pub mod exact;
-pub mod hnsw;
+pub mod graph;
 mod interval;
 mod keys;
 mod overlap;
@@ -18,7 +18,7 @@ pub mod report;
 pub mod set;
 
 pub use exact::{Nearest, Neighbour, exact_neighbours};
-pub use hnsw::{HnswGraph, HnswSettings};
+pub use graph::{Engine, Graph, GraphAnswers, HnswSettings};
 pub use parity::{QueryChoice, RecallOptions, compare};
 pub use queries::QuerySet;
 pub use report::{Cause, Measure, OverlapBasis, Reason, RecallReport, SideReport, WorstQuery};

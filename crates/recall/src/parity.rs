@@ -6,7 +6,7 @@
 //! floor: the greater of the intervals' half-width and the spread of the recall over insertion orders.
 //!
 //! Invariant: the same sets and options give the same report, except for times, graphs above
-//! [`crate::hnsw::SEQUENTIAL_ROWS`] rows, and what a time budget cuts short; the last two are said in the notes.
+//! [`crate::graph::reference::SEQUENTIAL_ROWS`] rows, and what a time budget cuts short; the last two are said in the notes.
 //!
 //! Errors: sets of different dimension, k or queries of 0, given queries that the set would refuse.
 
@@ -18,7 +18,7 @@ use tranship_connector::{Error, Result};
 
 use crate::causes::Answers;
 use crate::exact::{Nearest, exact_neighbours};
-use crate::hnsw::{HnswGraph, HnswSettings, InsertionOrder};
+use crate::graph::{Engine, Graph, HnswSettings, InsertionOrder};
 use crate::interval::measure;
 use crate::overlap::{Judged, Tolerance, judge};
 use crate::queries::QuerySet;
@@ -68,6 +68,8 @@ pub struct RecallOptions {
     pub orders: usize,
     /// Least exact overlap that passes.
     pub min_overlap: f64,
+    /// Which engine builds the graphs.
+    pub engine: Engine,
 }
 
 impl Default for RecallOptions {
@@ -84,6 +86,7 @@ impl Default for RecallOptions {
             time_budget: None,
             orders: 3,
             min_overlap: 0.999,
+            engine: Engine::default(),
         }
     }
 }
@@ -366,7 +369,7 @@ impl Run<'_> {
                 Ok(Some(IndexAnswers { judged, answers: None, seconds: 0.0 }))
             }
             Index::Graph(settings) => {
-                if HnswGraph::is_racy(side.set.len(), self.pool) {
+                if Graph::is_racy(self.options.engine, side.set.len(), self.pool) {
                     self.note(format!("{}: the graph is built by several threads, another run may differ", side.name));
                 }
                 let allowed = self.clock.left(1.0).map(|left| left / f64::from(builds));
@@ -398,11 +401,11 @@ impl Run<'_> {
         if allowed.is_some_and(|allowed| allowed <= 0.0) {
             return Ok(None);
         }
-        let Some(graph) = HnswGraph::build(side.set, side.queries, settings, order, self.pool, &in_time)? else {
-            return Ok(None);
-        };
+        let engine = self.options.engine;
+        let built = Graph::build(engine, side.set, side.queries, settings, order, self.pool, &in_time)?;
+        let Some(graph) = built else { return Ok(None) };
         let seconds = began.elapsed().as_secs_f64();
-        let answers = graph.search(self.options.k, settings.ef_search)?;
+        let answers = graph.search(self.options.k, settings.ef_search)?.rows;
         let judged = answers.iter().zip(side.exact).enumerate().map(|(query, (rows, exact))| {
             judge(side.set, side.queries, query, exact, rows.iter().map(|&row| Some(row)), side.tolerance)
         });

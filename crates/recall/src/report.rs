@@ -5,7 +5,7 @@
 use serde::Serialize;
 use tranship_collection::Metric;
 
-use crate::hnsw::HnswSettings;
+use crate::graph::HnswSettings;
 
 /// A share with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
