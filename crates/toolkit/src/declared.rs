@@ -7,7 +7,7 @@
 //! Errors: usage if every vector that could take the metric declares another one.
 
 use tranship_collection::fingerprint::FingerprintSummary;
-use tranship_collection::{CollectionSchema, Metric, VectorKind, VectorSpec};
+use tranship_collection::{CollectionSchema, Metric, ServedGraph, VectorKind, VectorSpec};
 use tranship_connector::{
     Batches, Error, PrepareContext, Prepared, RejectSink, Result, RowLedger, Source, Split, Splits,
 };
@@ -51,6 +51,10 @@ impl Source for Declared {
 
     fn identity(&self) -> Result<SourceIdentity> {
         self.source.identity()
+    }
+
+    fn served_graph(&self, vector: &str) -> Result<Option<ServedGraph>> {
+        self.source.served_graph(vector)
     }
 
     fn prepare<'a>(&'a self, context: &PrepareContext<'_>) -> Result<Box<dyn Prepared + 'a>> {
