@@ -7,11 +7,12 @@
 use std::sync::OnceLock;
 
 use crate::dense_scores::{self, QueryPanel, TILE_ROWS, TileScores};
-use crate::{byte_split, distance};
+use crate::{byte_split, distance, float_scan};
 
 type PairKernel = unsafe fn(&[f32], &[f32]) -> f32;
 type TileKernel = unsafe fn(&[QueryPanel], [&[f32]; TILE_ROWS]) -> TileScores;
 type SplitKernel = unsafe fn(&[f32], [&mut [u8]; 4]);
+type RunKernel = unsafe fn(&[u8], usize, &mut Vec<f32>) -> usize;
 type JoinKernel = unsafe fn([&[u8]; 4], &mut [f32]);
 
 /// The kernels for one kind of CPU.
@@ -30,6 +31,7 @@ pub struct Kernels {
     score_tile: TileKernel,
     split_f32: SplitKernel,
     join_f32: JoinKernel,
+    take_run: RunKernel,
 }
 
 static PORTABLE: Kernels = Kernels {
@@ -40,7 +42,13 @@ static PORTABLE: Kernels = Kernels {
     score_tile: dense_scores::score_tile,
     split_f32: byte_split::split,
     join_f32: byte_split::join,
+    take_run: no_run,
 };
+
+/// Leaves every element to the portable scanner, which has no other form.
+fn no_run(_: &[u8], at: usize, _: &mut Vec<f32>) -> usize {
+    at
+}
 
 #[cfg(target_arch = "x86_64")]
 static AVX2: Kernels = Kernels {
@@ -51,7 +59,11 @@ static AVX2: Kernels = Kernels {
     score_tile: avx2::score_tile,
     split_f32: avx2::split_f32,
     join_f32: avx2::join_f32,
+    take_run: no_run,
 };
+
+#[cfg(target_arch = "x86_64")]
+static AVX512: Kernels = Kernels { name: "avx512", take_run: float_scan::runs::take, ..AVX2 };
 
 /// The portable source again, compiled for wider registers.
 #[cfg(target_arch = "x86_64")]
@@ -89,6 +101,16 @@ mod avx2 {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+}
+
 #[allow(unsafe_code, reason = "calls code compiled for a CPU feature found present")]
 impl Kernels {
     /// The fastest kernels that this CPU runs; detected once, then one atomic load.
@@ -106,7 +128,7 @@ impl Kernels {
     fn choose() -> &'static Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return &AVX2;
+            return if has_avx512() { &AVX512 } else { &AVX2 };
         }
         &PORTABLE
     }
@@ -149,6 +171,14 @@ impl Kernels {
     pub fn join_f32(&self, planes: [&[u8]; 4], values: &mut [f32]) {
         // SAFETY: as in `dot`.
         unsafe { (self.join_f32)(planes, values) }
+    }
+
+    /// Appends elements from the one that starts at `at` on, as many as it likes, and gives the offset of the next; see
+    /// [`crate::float_scan`].
+    #[inline]
+    pub(crate) fn take_run(&self, text: &[u8], at: usize, out: &mut Vec<f32>) -> usize {
+        // SAFETY: as in `dot`.
+        unsafe { (self.take_run)(text, at, out) }
     }
 
     #[inline]
