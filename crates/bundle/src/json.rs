@@ -25,7 +25,7 @@ use tranship_collection::fingerprint::vector_component;
 use tranship_collection::json::{Entries, Items, append_string};
 use tranship_collection::{BatchBuilder, BatchView, CollectionSchema, Fault, IdKind, Metric, VectorKind, VectorSpec};
 use tranship_connector::mapping::{EXACT_KEY, ID_KEY, NAMESPACE_KEY};
-use tranship_connector::native::FieldType;
+use tranship_connector::native::{FieldType, with_points};
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{
     Batches, CollectionInfo, CreateOptions, Error, Grade, Locator, Loss, Mapping, OpenOptions, Reject, RejectSink,
@@ -114,6 +114,8 @@ pub struct Taken<'a> {
     pub id: Option<(String, IdKind)>,
     /// The document, where it has a field.
     pub document: Option<String>,
+    /// The namespace, where every record has it; else it is that of the file.
+    pub namespace: Option<String>,
     /// The metadata's entries so far, as the text of an object without its closing brace.
     metadata: Vec<u8>,
 }
@@ -142,6 +144,7 @@ impl Taken<'_> {
 
     /// Adds a metadata entry. A declared float may have lost its point on its way through the target.
     pub fn entry(&mut self, key: &str, value: &str) {
+        let key = self.mapping.renamed_keys.own(key);
         let declared = self.mapping.fields.as_ref().and_then(|fields| fields.get(key));
         let out = &mut self.metadata;
         out.push(if out.is_empty() { b'{' } else { b',' });
@@ -161,20 +164,6 @@ impl Taken<'_> {
             self.entry(&key, value.get());
         }
         Ok(())
-    }
-}
-
-fn with_points(value: &str, declared: FieldType) -> String {
-    let point = |text: &str| match text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
-        true => format!("{text}.0"),
-        false => text.to_owned(),
-    };
-    match serde_json::from_str::<Items<'_>>(value) {
-        Ok(Items(items)) if declared == FieldType::Floats => {
-            let items: Vec<String> = items.iter().map(|item| point(item.get())).collect();
-            format!("[{}]", items.join(","))
-        }
-        _ => point(value),
     }
 }
 
@@ -391,15 +380,16 @@ impl Reader<'_> {
 
     fn push(&self, builder: &mut BatchBuilder, fields: &[String], record: &str) -> Fitted<()> {
         let mapping = self.mapping;
-        let mut taken = Taken { builder, mapping, fields, id: None, document: None, metadata: Vec::new() };
+        let namespace = self.namespace.map(str::to_owned);
+        let mut taken = Taken { builder, mapping, fields, id: None, document: None, namespace, metadata: Vec::new() };
         (self.target.take)(&mut taken, record)?;
-        let Taken { builder, id, document, mut metadata, .. } = taken;
+        let Taken { builder, id, document, namespace, mut metadata, .. } = taken;
         let (id, id_kind) = id.ok_or("a record without an id")?;
         if !metadata.is_empty() {
             metadata.push(b'}');
         }
         let metadata = std::str::from_utf8(&metadata).map_err(|_| "metadata that is not UTF-8")?;
-        let namespace = self.namespace.filter(|name| self.stored.namespaced && !name.is_empty());
+        let namespace = namespace.as_deref().filter(|name| self.stored.namespaced && !name.is_empty());
         let metadata = Some(metadata).filter(|text| !text.is_empty());
         builder
             .finish_row(RowText { id: &id, id_kind, namespace, document: document.as_deref(), metadata })

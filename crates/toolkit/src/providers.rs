@@ -27,6 +27,7 @@ pub fn registry() -> Registry {
             &tranship_provider_typesense::CONNECTOR,
             &tranship_provider_vertex::CONNECTOR,
             &tranship_provider_vespa::CONNECTOR,
+            &tranship_provider_weaviate::CONNECTOR,
         ],
     }
 }
