@@ -41,6 +41,8 @@ pub use flat::{Flat, append_dense, push_dense};
 pub use scripts::{Commands, fill, scripts};
 use writer::JsonWriter;
 
+/// How a record of a `_bulk` body begins; its source is the next line.
+pub const BULK_ACTION: &str = "{\"index\":{";
 /// Field of the unnamed vector wherever vectors have fields of their own.
 const UNNAMED: &str = "vector";
 
@@ -78,7 +80,8 @@ pub struct FileShape {
     pub between: &'static [u8],
     /// After the last record.
     pub end: &'static [u8],
-    /// The key that the list of records may stand under, in a bundle and in an export; none for one record per line.
+    /// The key that the list of records may stand under, in a bundle and in an export, also one within the other; none
+    /// for one record per line. A `_bulk` body is told by its beginning.
     pub lists: &'static [&'static str],
     /// True if every file holds records of one namespace only.
     pub by_namespace: bool,
@@ -405,11 +408,33 @@ fn records<'a>(text: &'a str, lists: &[&str], file: &str) -> Result<Vec<&'a str>
     if lists.is_empty() {
         return Ok(text.lines().filter(|line| !line.trim().is_empty()).collect());
     }
-    let entries = Entries::parse(text).map_err(|fault| damaged(fault.to_string()))?.0;
-    let list = entries.iter().find(|(key, _)| lists.contains(&&**key)).map(|(_, list)| list.get());
-    let list = list.ok_or_else(|| damaged(format!("there is no list `{}`", lists.join("` or `"))))?;
+    if text.starts_with(BULK_ACTION) {
+        return bulk_records(text).ok_or_else(|| damaged("an action without its source".to_owned()));
+    }
+    let mut list = text;
+    while !list.starts_with('[') {
+        let entries = Entries::parse(list).map_err(|fault| damaged(fault.to_string()))?.0;
+        let inner = entries.iter().find(|(key, _)| lists.contains(&&**key)).map(|(_, list)| list.get());
+        list = inner.ok_or_else(|| damaged(format!("there is no list `{}`", lists.join("` or `"))))?;
+    }
     let Items(items) = serde_json::from_str(list).map_err(|e| damaged(e.to_string()))?;
     Ok(items.into_iter().map(RawValue::get).collect())
+}
+
+/// The actions of a `_bulk` body, each with its source; `None` if the last one has none.
+fn bulk_records(text: &str) -> Option<Vec<&str>> {
+    let mut records = Vec::new();
+    let mut rest = text;
+    while !rest.trim().is_empty() {
+        let source = rest.find('\n')? + 1;
+        let end = rest[source..].find('\n').map_or(rest.len(), |end| source + end);
+        if rest[source..end].trim().is_empty() {
+            return None;
+        }
+        records.push(&rest[..end]);
+        rest = rest.get(end + 1..).unwrap_or("");
+    }
+    Some(records)
 }
 
 /// Opens a bundle, or what [`pulled`] names.

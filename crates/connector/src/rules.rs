@@ -315,7 +315,7 @@ impl Keys {
             Keys::Any => true,
             Keys::NoDollar => !dollar,
             Keys::NoDollarNoPoint => !dollar && !key.contains('.'),
-            Keys::NoPoint => !key.trim().is_empty() && !key.contains('.'),
+            Keys::NoPoint => !key.contains('.') && !key.chars().all(|c| c.is_whitespace() || c.is_control()),
             Keys::Chroma => !dollar && !key.starts_with('#') && !key.starts_with("chroma:"),
             Keys::Identifier => is_identifier(key),
         }
