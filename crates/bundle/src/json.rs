@@ -13,6 +13,7 @@
 
 mod flat;
 pub mod pulled;
+mod records;
 mod scripts;
 mod writer;
 
@@ -22,7 +23,7 @@ use arrow_array::RecordBatch;
 use serde_json::value::RawValue;
 use tranship_collection::batch::RowText;
 use tranship_collection::fingerprint::vector_component;
-use tranship_collection::json::{Entries, Items, append_string};
+use tranship_collection::json::{Entries, append_string};
 use tranship_collection::{BatchBuilder, BatchView, CollectionSchema, Fault, IdKind, Metric, VectorKind, VectorSpec};
 use tranship_connector::mapping::{EXACT_KEY, ID_KEY, NAMESPACE_KEY};
 use tranship_connector::native::{FieldType, with_points};
@@ -38,11 +39,11 @@ use crate::rows::{Fitted, append_floats};
 use crate::{BundleSink, BundleSource, Extra, Facts};
 
 pub use flat::{Flat, append_dense, push_dense};
+pub use records::BULK_ACTION;
+use records::records;
 pub use scripts::{Commands, fill, scripts};
 use writer::JsonWriter;
 
-/// How a record of a `_bulk` body begins; its source is the next line.
-pub const BULK_ACTION: &str = "{\"index\":{";
 /// Field of the unnamed vector wherever vectors have fields of their own.
 const UNNAMED: &str = "vector";
 
@@ -398,43 +399,6 @@ impl Reader<'_> {
             .finish_row(RowText { id: &id, id_kind, namespace, document: document.as_deref(), metadata })
             .map_err(display)
     }
-}
-
-/// The texts of the records in one file.
-fn records<'a>(text: &'a str, lists: &[&str], file: &str) -> Result<Vec<&'a str>> {
-    let damaged = |what: String| {
-        Error::damaged(what).with("file", file).hint("fetch it again, or write the bundle anew from the source")
-    };
-    if lists.is_empty() {
-        return Ok(text.lines().filter(|line| !line.trim().is_empty()).collect());
-    }
-    if text.starts_with(BULK_ACTION) {
-        return bulk_records(text).ok_or_else(|| damaged("an action without its source".to_owned()));
-    }
-    let mut list = text;
-    while !list.starts_with('[') {
-        let entries = Entries::parse(list).map_err(|fault| damaged(fault.to_string()))?.0;
-        let inner = entries.iter().find(|(key, _)| lists.contains(&&**key)).map(|(_, list)| list.get());
-        list = inner.ok_or_else(|| damaged(format!("there is no list `{}`", lists.join("` or `"))))?;
-    }
-    let Items(items) = serde_json::from_str(list).map_err(|e| damaged(e.to_string()))?;
-    Ok(items.into_iter().map(RawValue::get).collect())
-}
-
-/// The actions of a `_bulk` body, each with its source; `None` if the last one has none.
-fn bulk_records(text: &str) -> Option<Vec<&str>> {
-    let mut records = Vec::new();
-    let mut rest = text;
-    while !rest.trim().is_empty() {
-        let source = rest.find('\n')? + 1;
-        let end = rest[source..].find('\n').map_or(rest.len(), |end| source + end);
-        if rest[source..end].trim().is_empty() {
-            return None;
-        }
-        records.push(&rest[..end]);
-        rest = rest.get(end + 1..).unwrap_or("");
-    }
-    Some(records)
 }
 
 /// Opens a bundle, or what [`pulled`] names.

@@ -113,8 +113,8 @@ pub mod elasticsearch {
     bash check.sh    # counts, scrolls everything with its vectors, compares: GO or NO-GO
     bash undo.sh     # deletes the index
 
-Vectors are indexed as they are, without the quantising that Elasticsearch 9 does by default. The scripts follow Elastic's
-documentation and were not run against the server.
+For Elasticsearch 8.13 and later. Vectors are indexed as they are, without the quantising that Elasticsearch 9 does by
+default. The scripts follow Elastic's documentation and were not run against the server.
 ";
 }
 
@@ -178,7 +178,7 @@ pub mod opensearch {
     bash check.sh    # counts, scrolls everything with its vectors, compares: GO or NO-GO
     bash undo.sh     # deletes the index
 
-The scripts follow OpenSearch's documentation and were not run against the server.
+For OpenSearch 2.17 and later. The scripts follow OpenSearch's documentation and were not run against the server.
 ";
 }
 

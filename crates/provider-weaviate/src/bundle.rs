@@ -274,7 +274,7 @@ const STEPS: &str = "    export WEAVIATE_URL=http://127.0.0.1:8080 WEAVIATE_API_
     bash check.sh    # counts, lists everything, compares: GO or NO-GO
     bash undo.sh     # deletes the class
 
-Weaviate indexes while it loads; a server with `ASYNC_INDEXING=true` does so afterwards. Texts are filtered by as a whole
+For Weaviate 1.24 and later, with multivectors 1.29. It indexes while it loads; a server with `ASYNC_INDEXING=true` does so afterwards. Texts are filtered by as a whole
 (tokenization `field`), documents searched by their words. The scripts follow Weaviate's documentation and were not run
 against the server.
 ";

@@ -39,11 +39,6 @@ impl Names {
         self.target.is_empty()
     }
 
-    /// The own names that change.
-    pub fn changed(&self) -> impl Iterator<Item = &str> {
-        self.target.keys().map(String::as_str)
-    }
-
     /// The name at the target.
     pub fn target<'a>(&'a self, own: &'a str) -> &'a str {
         self.target.get(own).map_or(own, String::as_str)
