@@ -10,10 +10,13 @@ use tranship_bundle::{Extra, Facts};
 use super::layout::{Kind, Layout};
 use super::{commands, index};
 
-const COMMON: &str = include_str!("scripts/common.sh");
+/// What every script begins with.
+pub const COMMON: &str = include_str!("scripts/common.sh");
+/// The check of a bundle.
+pub const CHECK: &str = include_str!("scripts/check.sh");
 const TEMPLATES: [(&str, &str); 3] = [
     ("load.sh", include_str!("scripts/load.sh")),
-    ("check.sh", include_str!("scripts/check.sh")),
+    ("check.sh", CHECK),
     ("undo.sh", include_str!("scripts/undo.sh")),
 ];
 
@@ -50,7 +53,8 @@ pub fn extras(facts: &Facts<'_>, layout: &Layout) -> Vec<Extra> {
     extras
 }
 
-fn files(facts: &Facts<'_>) -> String {
+/// One line per data file: path, commands, SHA-256.
+pub fn files(facts: &Facts<'_>) -> String {
     let mut text = String::new();
     for (path, records, _) in facts.data() {
         let sha256 = facts.manifest.files.get(path).map_or("", |entry| entry.sha256.as_str());
@@ -76,7 +80,7 @@ fn counts(facts: &Facts<'_>, layout: &Layout) -> String {
 }
 
 /// The pattern of all keys.
-fn all_keys(layout: &Layout) -> String {
+pub fn all_keys(layout: &Layout) -> String {
     let any = if layout.kind == Kind::Set && !layout.namespaced { "" } else { "*" };
     format!("{}{any}", escaped(&layout.prefix()))
 }
