@@ -18,15 +18,17 @@ const MUTATIONS: &[Mutation] = &[
     ("quantised", quantised, Some("quantised")),
     (
         "null to missing",
-        |r| r["metadata"].is_object() && {
-            let entries = r["metadata"].as_object_mut().unwrap();
-            let null = entries.iter().find(|(_, value)| value.is_null()).map(|(key, _)| key.clone());
-            // What has no null gets one: the class is the same both ways.
-            match null {
-                Some(key) => drop(entries.remove(&key)),
-                None => drop(entries.insert("nothing".to_owned(), Value::Null)),
+        |r| {
+            r["metadata"].is_object() && {
+                let entries = r["metadata"].as_object_mut().unwrap();
+                let null = entries.iter().find(|(_, value)| value.is_null()).map(|(key, _)| key.clone());
+                // What has no null gets one: the class is the same both ways.
+                match null {
+                    Some(key) => drop(entries.remove(&key)),
+                    None => drop(entries.insert("nothing".to_owned(), Value::Null)),
+                }
+                true
             }
-            true
         },
         Some("null became missing"),
     ),
@@ -214,10 +216,10 @@ macro_rules! dumps {
 }
 
 dumps! {
-    a_chroma_directory: "chroma-wordnet", "chroma:", [], 6;
-    a_qdrant_snapshot: "qdrant-1.19-plain_dot", "qdrant:server119_plain_dot.snapshot", [], 6;
-    a_milvus_directory: "milvus-lite-3.2.2", "milvus:milvus-lite-3.2.2.db", ["--collection", "typed"], 5;
-    a_pg_dump: "pgvector-0.8", "pgvector:pg/custom.dump", ["--collection", "app.Docs ,odd"], 5;
+    a_chroma_directory: "chroma-wordnet", "chroma:", [], 10;
+    a_qdrant_snapshot: "qdrant-1.19-plain_dot", "qdrant:server119_plain_dot.snapshot", [], 10;
+    a_milvus_directory: "milvus-lite-3.2.2", "milvus:milvus-lite-3.2.2.db", ["--collection", "typed"], 9;
+    a_pg_dump: "pgvector-0.8", "pgvector:pg/custom.dump", ["--collection", "app.Docs ,odd"], 8;
 }
 
 #[test]
@@ -250,53 +252,63 @@ fn hundred_thousand(dir: &Path) -> PathBuf {
     plain
 }
 
-/// Every class of `MUTATIONS` has one record in 100,000, two records have each other's ids, one is gone and one came back.
-fn one_of_each(a: &str, plain: &Path, flags: &[&str], dir: &Path) {
-    let (changed, mut wanted) = Dump { fixture: "", inside: "", flags: &[], mutations: 0 }.spoil(plain, &dir.join("spoilt.jsonl"));
+/// What became of 100,000 records: a set that differs from them, one that they were before, and what must be found.
+struct Spoilt {
+    b: String,
+    earlier: String,
+    wanted: BTreeMap<String, (&'static str, Option<&'static str>)>,
+}
+
+/// Every class of `MUTATIONS` has one record, two records have each other's ids, one is moved and one came back.
+fn one_of_each(plain: &Path, dir: &Path) -> Spoilt {
+    let dump = Dump { fixture: "", inside: "", flags: &[], mutations: 0 };
+    let (changed, mut wanted) = dump.spoil(plain, &dir.join("spoilt.jsonl"));
     let text = std::fs::read_to_string(&changed).unwrap();
-    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let (x, y) = (lines[50_000]["id"].clone(), lines[50_001]["id"].clone());
-    lines[50_000]["id"] = y.clone();
-    lines[50_001]["id"] = x.clone();
-    for id in [x, y] {
-        wanted.insert(id.as_str().unwrap().to_owned(), ("permuted", Some("permuted ids")));
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let (x, y) = (lines[50_000].clone(), lines[50_001].clone());
+    let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+    let renamed =
+        |line: &str, new: &str| line.replace(&format!("\"id\":\"{}\"", id(line)), &format!("\"id\":\"{new}\""));
+    (lines[50_000], lines[50_001]) = (renamed(&x, &id(&y)), renamed(&y, &id(&x)));
+    for line in [&x, &y] {
+        wanted.insert(id(line), ("permuted", Some("permuted ids")));
     }
     // `spoil` takes the first record out; it stands under another id now.
-    let first: Value = serde_json::from_str(std::fs::read_to_string(plain).unwrap().lines().next().unwrap()).unwrap();
-    let extra = lines.len() - 1;
-    lines[extra] = json!({ "id": "moved", "vector": first["vector"], "document": first["document"], "metadata": first["metadata"] });
-    let mut deleted = first.clone();
-    deleted["id"] = json!("deleted long ago");
-    deleted["document"] = json!("a text that nobody has any more");
     let mut earlier = std::fs::read_to_string(plain).unwrap();
+    let first = earlier.lines().next().unwrap().to_owned();
+    let last = lines.len() - 1;
+    lines[last] = renamed(&first, "moved");
+    let deleted = renamed(&first, "deleted long ago").replace("text 0", "a text that nobody has any more");
     earlier.push_str(&format!("{deleted}\n"));
     std::fs::write(dir.join("earlier.jsonl"), earlier).unwrap();
     lines.push(deleted);
     lines.reverse();
-    std::fs::write(&changed, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
-    let (b, earlier) = (locator("jsonl", &changed), locator("jsonl", &dir.join("earlier.jsonl")));
-    let words = [&["verify", a, &b, "--json"][..], flags].concat();
-    let report = Tranship::run(words).expect(1).json();
-    assert_eq!([&report["missing"], &report["extra"]], [&json!(1), &json!(2)], "{a}");
-    assert_eq!(report["moved"], json!([{ "a": "r0", "b": "moved" }]), "{a}");
-    let found: BTreeMap<String, BTreeSet<String>> = report["differences"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|difference| {
-            let classes = difference["fields"].as_array().unwrap().iter().filter_map(|f| f["class"].as_str());
-            (difference["id"].as_str().unwrap().to_owned(), classes.map(str::to_owned).collect())
-        })
-        .collect();
-    assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "{a}");
-    for (id, (name, class)) in &wanted {
-        let Some(class) = class else { continue };
-        assert!(found[id].contains(*class), "{a}, {name}: {:?}", found[id]);
-    }
-    assert_eq!(wanted.len(), MUTATIONS.len() + 2, "{a}: not every mutation could be made: {wanted:?}");
-    if flags.is_empty() {
-        let report = Tranship::run(["verify", a, &b, "--earlier", &earlier, "--json"]).expect(1).json();
+    std::fs::write(&changed, lines.join("\n") + "\n").unwrap();
+    assert_eq!(wanted.len(), MUTATIONS.len() + 2, "not every mutation could be made: {wanted:?}");
+    Spoilt { b: locator("jsonl", &changed), earlier: locator("jsonl", &dir.join("earlier.jsonl")), wanted }
+}
+
+impl Spoilt {
+    fn is_found_in(&self, a: &str, flags: &[&str]) {
+        let words = [&["verify", a, &self.b, "--earlier", &self.earlier, "--json"][..], flags].concat();
+        let report = Tranship::run(words).expect(1).json();
+        assert_eq!([&report["missing"], &report["extra"]], [&json!(1), &json!(2)], "{a}");
+        assert_eq!(report["moved"], json!([{ "a": "r0", "b": "moved" }]), "{a}");
         assert_eq!([&report["resurrected"], &report["resurrected_ids"]], [&json!(1), &json!(["deleted long ago"])]);
+        let found: BTreeMap<String, BTreeSet<String>> = report["differences"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|difference| {
+                let classes = difference["fields"].as_array().unwrap().iter().filter_map(|f| f["class"].as_str());
+                (difference["id"].as_str().unwrap().to_owned(), classes.map(str::to_owned).collect())
+            })
+            .collect();
+        assert_eq!(found.keys().collect::<Vec<_>>(), self.wanted.keys().collect::<Vec<_>>(), "{a}");
+        for (id, (name, class)) in &self.wanted {
+            let Some(class) = class else { continue };
+            assert!(found[id].contains(*class), "{a}, {name}: {:?}", found[id]);
+        }
     }
 }
 
@@ -304,18 +316,18 @@ fn one_of_each(a: &str, plain: &Path, flags: &[&str], dir: &Path) {
 fn one_record_of_each_class_among_a_hundred_thousand_is_named_and_classed_in_every_form() {
     let dir = tempfile::tempdir().unwrap();
     let plain = hundred_thousand(dir.path());
-    let lines = locator("jsonl", &plain);
+    let (lines, spoilt) = (locator("jsonl", &plain), one_of_each(&plain, dir.path()));
     for (provider, name) in [("archive", "x.tranship"), ("parquet", "x.parquet")] {
         let other = locator(provider, &dir.path().join(name));
         Tranship::run(["convert", &lines, &other, "--metric", "dot"]).expect(0);
         Tranship::run(["verify", &lines, &other]).expect(0);
-        one_of_each(&other, &plain, &[], dir.path());
+        spoilt.is_found_in(&other, &[]);
     }
-    one_of_each(&lines, &plain, &[], dir.path());
+    spoilt.is_found_in(&lines, &[]);
     // Qdrant's own files, as tranship writes them: the records of a snapshot, behind the mapping of its bundle.
     let (archive, bundle) = (locator("archive", &dir.path().join("x.tranship")), dir.path().join("bundle"));
     Tranship::run(["convert", &archive, &locator("qdrant", &bundle), "--target-option", "form=snapshot"]).expect(0);
-    one_of_each(&locator("qdrant", &bundle), &plain, &[], dir.path());
+    spoilt.is_found_in(&locator("qdrant", &bundle), &[]);
     // PostgreSQL's COPY of such a table.
     let table = dir.path().join("copy.tsv");
     let rows = std::fs::read_to_string(&plain).unwrap();
@@ -328,8 +340,7 @@ fn one_record_of_each_class_among_a_hundred_thousand_is_named_and_classed_in_eve
     };
     std::fs::write(&table, rows.lines().map(row).collect::<String>()).unwrap();
     let columns = "columns=id:text,embedding:vector,metadata:jsonb,document:text";
-    let flags = ["-o", columns, "-o", "metadata=metadata", "--document-column", "document", "--vector-column", "embedding"];
-    one_of_each(&locator("pgvector", &table), &plain, &flags, dir.path());
+    spoilt.is_found_in(&locator("pgvector", &table), &["-o", columns, "-o", "metadata=metadata"]);
 }
 
 #[test]
@@ -351,7 +362,10 @@ fn vectors_that_were_cut_are_of_a_class_and_order_alone_is_no_difference() {
     let (a, b, c) = (write("a.jsonl", &records), write("b.jsonl", &cut), write("c.jsonl", &shuffled));
     Tranship::run(["verify", &a, &c]).expect(0);
     let report = Tranship::run(["verify", &a, &b, "--json", "--max-named", "3"]).expect(1).json();
-    assert_eq!([&report["changed"], &report["differences"][2]["fields"][0]["class"]], [&json!(500), &json!("truncated dims")]);
+    assert_eq!(
+        [&report["changed"], &report["differences"][2]["fields"][0]["class"]],
+        [&json!(500), &json!("truncated dims")]
+    );
     assert_eq!(report["differences"].as_array().unwrap().len(), 3);
     let told = Tranship::run(["verify", &a, &b, "--max-named", "3"]).expect(1).stdout;
     assert!(told.contains("and 497 more changed records"), "{told}");
@@ -361,7 +375,9 @@ fn vectors_that_were_cut_are_of_a_class_and_order_alone_is_no_difference() {
 #[test]
 fn what_is_accepted_is_counted_in_the_verdict_and_nothing_else_passes() {
     let dir = tempfile::tempdir().unwrap();
-    let record = |row: usize| format!("{{\"id\":{row},\"vector\":[{row}.123,0.5,-1],\"metadata\":{{\"n\":{row},\"flag\":true}}}}\n");
+    let record = |row: usize| {
+        format!("{{\"id\":{row},\"vector\":[{row}.123,0.5,-1],\"metadata\":{{\"n\":{row},\"flag\":true}}}}\n")
+    };
     let lines: Vec<String> = (0..3_000).map(record).collect();
     let mut other = lines.clone();
     for row in 0..1_000 {
@@ -382,9 +398,15 @@ fn what_is_accepted_is_counted_in_the_verdict_and_nothing_else_passes() {
     };
     let both = ["--accept", "int-became-float", "--accept", "value became text"];
     let (json, told) = verify(&b, &both, 0);
-    assert_eq!([&json["accepted"], &json["changed"], &json["by_fingerprint"]], [&json!(1000), &json!(0), &json!(false)]);
+    assert_eq!(
+        [&json["accepted"], &json["changed"], &json["by_fingerprint"]],
+        [&json!(1000), &json!(0), &json!(false)]
+    );
     assert_eq!(json["accepted_by_class"], json!({ "int became float": 1000, "value became text": 500 }));
-    assert!(told.contains("EQUAL") && told.contains("\"int became float\" (1000), \"value became text\" (500)"), "{told}");
+    assert!(
+        told.contains("EQUAL") && told.contains("\"int became float\" (1000), \"value became text\" (500)"),
+        "{told}"
+    );
     let (json, told) = verify(&b, &both[..2], 1);
     assert_eq!([&json["accepted"], &json["changed"]], [&json!(500), &json!(500)]);
     assert_eq!(json["changed_by_component"], json!({ "metadata": 500 }));
@@ -400,5 +422,9 @@ fn what_is_accepted_is_counted_in_the_verdict_and_nothing_else_passes() {
     assert_eq!([&json["tolerated"], &json["changed"]], [&json!(1), &json!(1000)]);
     assert!(told.contains("within tolerance 1.0e-1: 1 vectors"), "{told}");
     let wrong = Tranship::run(["verify", &a, &b, "--accept", "permuted ids"]).expect(2);
-    assert!(wrong.stderr.contains("no class of difference that can be accepted") && wrong.stderr.contains("rounded to f16"), "{}", wrong.stderr);
+    assert!(
+        wrong.stderr.contains("no class of difference that can be accepted") && wrong.stderr.contains("rounded to f16"),
+        "{}",
+        wrong.stderr
+    );
 }

@@ -19,7 +19,8 @@ struct Sets {
 
 fn record(row: u64, random: &mut Random) -> Value {
     let vector: Vec<f32> = (0..8).map(|_| random.unit()).collect();
-    let mut record = json!({ "id": format!("id-{row}"), "vector": vector, "metadata": { "n": row, "once": random.below(9) } });
+    let mut record =
+        json!({ "id": format!("id-{row}"), "vector": vector, "metadata": { "n": row, "once": random.below(9) } });
     if row % 3 == 0 {
         record["document"] = json!(format!("text {row}\twith 'marks' \\ and \"others\""));
     }
@@ -30,7 +31,7 @@ fn record(row: u64, random: &mut Random) -> Value {
 }
 
 impl Sets {
-    /// 400 records; 40 leave, 40 come, 60 change, among them some that lose metadata or their document.
+    /// 400 records; 40 leave, 40 come, 50 change, among them some that lose metadata or their document.
     fn new(provider: &'static str, namespaced: bool) -> Self {
         let sets = Sets { dir: tempfile::tempdir().unwrap(), provider };
         let mut random = Random::new(11);
@@ -62,7 +63,8 @@ impl Sets {
             convert(&locator("jsonl", &file), &sets.archive(name), &["--metric", "l2"]);
         }
         let delta = sets.path("ab.delta");
-        Tranship::run(["diff", &sets.archive("before"), &sets.archive("after"), "--delta", delta.to_str().unwrap()]).expect(0);
+        Tranship::run(["diff", &sets.archive("before"), &sets.archive("after"), "--delta", delta.to_str().unwrap()])
+            .expect(0);
         convert(&sets.archive("before"), &locator(provider, &sets.path("bulk")), &["--as", "things"]);
         sets.delta_bundle("ab.delta", "bulk", "delta");
         sets.delta_bundle("ab.delta.inverse", "delta", "inverse");
@@ -93,13 +95,17 @@ impl Sets {
         arguments.extend([OsStr::new(&before), OsStr::new(&after), tranship.as_os_str()]);
         let report: Value = serde_json::from_str(&engines::run(engine, "delta_apply.py", &arguments)).unwrap();
         let exit = |step: &str| report[step]["exit"].as_i64().unwrap_or(-1);
-        for step in ["bulk", "resumed", "repeated", "after", "inverse", "before", "still"] {
+        // The script leaves these out for Chroma.
+        let is_told =
+            |step: &&str| self.provider != "chroma" || !["repeated", "still", "nothing", "not_before"].contains(step);
+        for step in ["bulk", "resumed", "repeated", "after", "inverse", "before", "still"].into_iter().filter(is_told) {
             assert_eq!(exit(step), 0, "{step}: {}", report[step]["says"].as_str().unwrap_or_default());
         }
-        for step in ["nothing", "damaged", "not_before", "undo"] {
+        for step in ["nothing", "damaged", "not_before", "undo"].into_iter().filter(is_told) {
             assert!(exit(step) > 0, "{step}: {}", report[step]["says"].as_str().unwrap_or_default());
         }
-        for (step, words) in [("after", "GO: "), ("not_before", "NO-GO"), ("before", "GO: "), ("undo", "inverse")] {
+        let words = [("after", "GO: "), ("not_before", "NO-GO"), ("before", "GO: "), ("undo", "inverse")];
+        for (step, words) in words.into_iter().filter(|(step, _)| is_told(step)) {
             let says = report[step]["says"].as_str().unwrap();
             assert!(says.contains(words), "{step}: {says}");
         }
@@ -132,7 +138,14 @@ fn a_segment_of_qdrant_follows_a_delta_and_its_inverse() {
         engines::run("qdrant", "qdrant_apply.py", &arguments);
         let mapping = sets.path("bulk/mapping.json");
         let compare = |set: &str| {
-            let words = ["verify", &sets.archive(set), &locator("jsonl", &out), "--mapping", mapping.to_str().unwrap(), "--json"];
+            let words = [
+                "verify",
+                &sets.archive(set),
+                &locator("jsonl", &out),
+                "--mapping",
+                mapping.to_str().unwrap(),
+                "--json",
+            ];
             Tranship::run(words).code
         };
         (compare("before"), compare("after"))
@@ -197,15 +210,15 @@ fn the_deletes_of_a_milvus_delta_are_expressions_and_come_before_its_one_import(
     let sets = Sets::new("milvus", false);
     let delta = sets.path("delta");
     let manifest: Value = serde_json::from_slice(&std::fs::read(delta.join("MANIFEST.json")).unwrap()).unwrap();
-    assert_eq!((&manifest["delta"]["deletes"], &manifest["totals"]["rows"]), (&json!(40), &json!(100)));
+    assert_eq!((&manifest["delta"]["deletes"], &manifest["totals"]["rows"]), (&json!(40), &json!(90)));
     let ids: u64 = manifest["delta"]["files"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
-    assert_eq!(ids, 140, "rows that are written anew are deleted as well");
+    assert_eq!(ids, 130, "rows that are written anew are deleted as well");
     let text = std::fs::read_to_string(delta.join("data/deletes-00000-000.txt")).unwrap();
     let body: Value =
         serde_json::from_str(&format!("{{\"filter\": \"id in [{}]\"}}", text.trim_end())).expect("a body of JSON");
     let filter = body["filter"].as_str().unwrap();
     let list: Vec<String> = serde_json::from_str(filter.strip_prefix("id in ").unwrap()).expect("a list of texts");
-    assert!(list.len() == 140 && list.contains(&"id-1".to_owned()) && list.contains(&"id-1003".to_owned()));
+    assert!(list.len() == 130 && list.contains(&"id-1".to_owned()) && list.contains(&"id-1003".to_owned()));
 }
 
 #[test]

@@ -123,10 +123,16 @@ fn sessions_are_compared_after_ids_are_renamed() {
     others.retain(|record| record["metadata"]["session_id"] != "x-s2");
     let c = write(&dir.path().join("c.jsonl"), &others);
     let report = check(&[&[a.as_str(), &c][..], &remapped].concat(), 1);
-    assert_eq!([&report["missing"]["count"], &report["extra"]["count"], &report["changed"]["count"]], [&json!(1), &json!(0), &json!(2)]);
+    assert_eq!(
+        [&report["missing"]["count"], &report["extra"]["count"], &report["changed"]["count"]],
+        [&json!(1), &json!(0), &json!(2)]
+    );
     let changed = report["changed"]["first"].to_string();
     let end = last["metadata"]["seq"].as_u64().unwrap();
-    assert!(changed.contains("is another record in B") && changed.contains(&format!("B ends before {end}")), "{changed}");
+    assert!(
+        changed.contains("is another record in B") && changed.contains(&format!("B ends before {end}")),
+        "{changed}"
+    );
     std::fs::write(&file, "a\tx\nb\tx\n").unwrap();
     let ran = Tranship::run(["verify", &a, &b, "--sequence", KEYS, "--remap", file.to_str().unwrap()]).expect(2);
     assert!(ran.stderr.contains("collide"), "{}", ran.stderr);

@@ -4,7 +4,7 @@ usage: python delta_apply.py pgvector|redis|chroma OUT BULK DELTA INVERSE BEFORE
 
 Runs in the environment `postgres`, `redis` or `chroma`. BEFORE and AFTER are what tranship reads as the sets that the delta leads from and
 to; TRANSHIP is the binary, so check gives its own verdict. In turn: the delta on nothing, which must fail; BULK; the delta with a file cut
-short, which must fail; the delta to the end; the delta again; check against AFTER and against BEFORE; the inverse; check against BEFORE; undo
+short, which must fail; the delta to the end; check against AFTER; the delta again and check against BEFORE; the inverse; check against BEFORE; undo
 of the delta, which deletes nothing.
 
 Standard output is one JSON object: exit code and last words of each step.
@@ -28,13 +28,16 @@ class Story:
         environment = {**self.environment, "PULLED": str(self.out / name), **more}
         command = [sys.executable, bundle / f"{script}.py"] if self.flags else ["bash", bundle / f"{script}.sh"]
         done = subprocess.run([*command, *self.flags, *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        self.report[name] = {"exit": done.returncode, "says": (done.stderr + done.stdout).decode()[-2000:]}
+        self.report[name] = {"exit": done.returncode, "says": (done.stdout[-1500:] + done.stderr[-1500:]).decode(errors="replace")}
 
     def check(self, name, bundle, source):
         self.step(name, bundle, "check", *(["--source", source] if self.flags else [source]))
 
     def tell(self, bulk, delta, inverse):
-        self.step("nothing", delta, "load")
+        # Python takes seconds to import chromadb: it gets the steps that no other server stands for.
+        whole_story = not self.flags
+        if whole_story:
+            self.step("nothing", delta, "load")
         for mark in delta.glob(".loaded/*"):
             mark.unlink()
         self.step("bulk", bulk, "load")
@@ -44,14 +47,16 @@ class Story:
         self.step("damaged", delta, "load", CHECKSUMS="no")
         last.write_bytes(whole)
         self.step("resumed", delta, "load", "--resume")
-        self.step("repeated", delta, "load", "--resume")
         self.check("after", delta, self.after)
-        self.check("not_before", delta, self.before)
+        if whole_story:
+            self.step("repeated", delta, "load", "--resume")
+            self.check("not_before", delta, self.before)
         self.step("inverse", inverse, "load")
         self.check("before", inverse, self.before)
         command = subprocess.run(["bash", delta / "undo.sh", "--yes"], capture_output=True, check=False)
         self.report["undo"] = {"exit": command.returncode, "says": command.stderr.decode()}
-        self.check("still", inverse, self.before)
+        if whole_story:
+            self.check("still", inverse, self.before)
 
 
 def main():

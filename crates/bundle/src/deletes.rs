@@ -151,7 +151,8 @@ fn append_ids(
         for batch in prepared.open(split?, &mut NoRejects)? {
             let batch = ids_only(&batch?, prepared.schema(), &mapping.schema)?;
             let shaped = mapping.shape(&batch, &mapping.schema).map_err(|(row, fault)| {
-                Error::new(ErrorKind::LossDenied, format!("an id has no form at the target: {}", fault.what)).with("row", row)
+                Error::new(ErrorKind::LossDenied, format!("an id has no form at the target: {}", fault.what))
+                    .with("row", row)
             })?;
             let view = BatchView::new(&shaped.batch, &stored).map_err(broken)?;
             for row in 0..view.len() {

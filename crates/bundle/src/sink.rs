@@ -15,8 +15,8 @@ use serde_json::json;
 use tranship_collection::{BatchView, CollectionSchema, Fault, IdKind};
 use tranship_connector::mapping::RowFault;
 use tranship_connector::{
-    CreateOptions, DeltaOrder, Error, ErrorKind, Job, Mapping, Negotiated, Result, Rules, ShardFile, ShardOutput, ShardWriter,
-    Sink, Survey, Totals,
+    CreateOptions, DeltaOrder, Error, ErrorKind, Job, Mapping, Negotiated, Result, Rules, ShardFile, ShardOutput,
+    ShardWriter, Sink, Survey, Totals,
 };
 use tranship_storage::DurableFile;
 use tranship_storage::staging::JOB_DIR;

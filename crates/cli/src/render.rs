@@ -386,12 +386,16 @@ fn sequences(report: &SequenceReport) -> String {
     let mut proven = format!("no gaps or duplicates by {} in {}", fields.place, fields.session);
     fields.time.iter().for_each(|key| proven.push_str(&format!(", {key} never goes back")));
     fields.parent.iter().for_each(|key| proven.push_str(&format!(", every {key} is there")));
-    let renamed = if report.remapped > 0 { format!(" after {} ids are renamed", report.remapped) } else { String::new() };
+    let renamed =
+        if report.remapped > 0 { format!(" after {} ids are renamed", report.remapped) } else { String::new() };
     match (report.holds(), &report.b) {
         (true, Some(_)) => line!(text, "SAME SESSIONS: {proven}; each session is the same in A and B{renamed}"),
         (true, None) => {
             line!(text, "IN ORDER: {proven}");
-            line!(text, "not proven: that no session lacks its last records, or is missing as a whole: compare with a B");
+            line!(
+                text,
+                "not proven: that no session lacks its last records, or is missing as a whole: compare with a B"
+            );
         }
         (false, _) => line!(text, "NOT IN ORDER, or not the same"),
     }

@@ -280,7 +280,12 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
         tolerance: args.tolerance,
         accept: args.accept,
         earlier: args.earlier,
-        sequence: args.sequence.map(|(session, place, time)| SequenceFields { session, place, time, parent: args.parent }),
+        sequence: args.sequence.map(|(session, place, time)| SequenceFields {
+            session,
+            place,
+            time,
+            parent: args.parent,
+        }),
         remap: args.remap,
         level: if of > 1 { level.min(Level::L1) } else { level },
         subset: Subset { part, of },

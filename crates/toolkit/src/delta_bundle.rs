@@ -47,8 +47,11 @@ pub fn convert_delta(options: &ConvertOptions, onto: &Path, settings: &Settings<
     let manifest = loaded(onto)?;
     let target = Locator::parse(&options.target, &registry);
     if target.provider.as_deref() != Some(manifest.target.as_str()) {
-        return Err(Error::usage(format!("{} is a bundle for {}", onto.display(), manifest.target))
-            .hint(format!("the delta's bundle is one for the same: {}:{}", manifest.target, target.path.display())));
+        return Err(Error::usage(format!("{} is a bundle for {}", onto.display(), manifest.target)).hint(format!(
+            "the delta's bundle is one for the same: {}:{}",
+            manifest.target,
+            target.path.display()
+        )));
     }
     let held = manifest.delta.as_ref().map_or(&manifest.source_fingerprint, |delta| &delta.result);
     delta.check_base(held).map_err(|error| error.with("bundle", onto.display()))?;
@@ -57,8 +60,11 @@ pub fn convert_delta(options: &ConvertOptions, onto: &Path, settings: &Settings<
         Ok(Box::new(ArchiveSource::open(archive, &OpenOptions::default())?))
     };
     let (base, result) = (delta.manifest.base.clone(), delta.manifest.result.clone());
+    let mut mapping = read_mapping(&onto.join(MAPPING))?;
+    // How many records there were is the loaded bundle's own.
+    mapping.records.clear();
     sink.take_delta(DeltaOrder {
-        mapping: read_mapping(&onto.join(MAPPING))?,
+        mapping,
         base: base.clone(),
         result: result.clone(),
         deletes: part(DELETES)?,
@@ -78,7 +84,8 @@ pub fn convert_delta(options: &ConvertOptions, onto: &Path, settings: &Settings<
 fn loaded(onto: &Path) -> Result<Manifest> {
     let path = onto.join(MANIFEST);
     let bytes = std::fs::read(&path).map_err(|e| {
-        Error::from(StorageError::new("read", &path, e)).hint("give the directory of the bundle that was loaded, as --onto DIR")
+        Error::from(StorageError::new("read", &path, e))
+            .hint("give the directory of the bundle that was loaded, as --onto DIR")
     })?;
     Manifest::from_bytes(&bytes, &path)
 }

@@ -247,7 +247,7 @@ pub fn apply(options: &ApplyOptions, settings: &Settings<'_>) -> Result<ApplyRep
     // The base's own spelling of vectors must fit; kinds of ids and namespaces may be narrower.
     common_schema(base.schema(), schema)?;
     let count = delta.manifest.upserts.records + delta.manifest.deletes.records;
-    let stays = match count * KNOWN_BYTES <= memory {
+    let stays = match count * KNOWN_BYTES <= memory / 4 {
         true => Rows::Without(ids_of(&[&*upserts, &*deletes])?),
         false => {
             let side = |label, set| Side::new(label, set, Form::AsRead);

@@ -215,7 +215,11 @@ pub fn proof_class(report: &CompareReport) -> String {
                 true => String::new(),
                 false => format!("{}; ", within(report)),
             };
-            format!("but for what is accepted: {tolerance}{} records differ only by {}", report.accepted, classes.join(", "))
+            format!(
+                "but for what is accepted: {tolerance}{} records differ only by {}",
+                report.accepted,
+                classes.join(", ")
+            )
         }
         false => within(report),
     }

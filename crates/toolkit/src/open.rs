@@ -36,6 +36,11 @@ pub fn source(text: &str, options: &OpenOptions) -> Result<Opened> {
     Ok(Opened { label: text.to_owned(), connector, compressed, source })
 }
 
+/// Who reads what lies at `text`.
+pub fn connector(text: &str) -> Result<&'static Connector> {
+    resolve(text).map(|(_, connector)| connector)
+}
+
 /// The collections that lie at `text`.
 pub fn list(text: &str, options: &OpenOptions) -> Result<(&'static Connector, Vec<CollectionInfo>)> {
     let (locator, connector) = resolve(text)?;
@@ -94,10 +99,12 @@ fn refuse_delta(locator: &Locator) -> Result<()> {
     let path = locator.path.display();
     match !locator.is_stream() && locator.path.join(tranship_verify::delta::DELTA).is_file() {
         false => Ok(()),
-        true => Err(Error::usage(format!("{path} is a delta: what changed between two sets, and not a set")).hint(format!(
-            "apply it first: tranship apply BASE {path} archive:NEW.tranship; or write it for a database: \
+        true => {
+            Err(Error::usage(format!("{path} is a delta: what changed between two sets, and not a set")).hint(format!(
+                "apply it first: tranship apply BASE {path} archive:NEW.tranship; or write it for a database: \
              tranship convert {path} PROVIDER:DIR --onto BUNDLE; its records alone are archive:{path}/upserts.tranship"
-        ))),
+            )))
+        }
     }
 }
 

@@ -108,8 +108,7 @@ fn both(options: &VerifyOptions, b: &str, settings: &Settings<'_>) -> Result<Com
     let accepted = accepted(&options.accept)?;
     let opened_a = open::source(&options.a, &options.open_a)?;
     let opened_b = open::source(b, &options.open_b)?;
-    let opened_earlier =
-        options.earlier.as_ref().map(|text| open::source(text, &options.open_a)).transpose()?;
+    let opened_earlier = options.earlier.as_ref().map(|text| open_earlier(text, options, &opened_a)).transpose()?;
     let mut mapping = options.mapping.as_deref().map(read_mapping).transpose()?;
     if let Some(mapping) = mapping.as_mut().filter(|_| is_own_mapping(options)) {
         // B is the bundle itself: what the engine will do to vectors has not been done to them.
@@ -158,6 +157,15 @@ fn accepted(given: &[String]) -> Result<BTreeSet<&'static str>> {
         })
     };
     given.iter().map(class).collect()
+}
+
+/// An earlier set is opened like A; options of A's connector are for its own kind only.
+fn open_earlier(text: &str, options: &VerifyOptions, opened_a: &Opened) -> Result<Opened> {
+    let mut open_options = options.open_a.clone();
+    if open::connector(text)?.name != opened_a.connector.name {
+        open_options.options.clear();
+    }
+    open::source(text, &open_options)
 }
 
 fn prepare_if<'a>(opened: Option<&'a Opened>, memory: u64, scratch: &Path) -> Result<Option<Box<dyn Prepared + 'a>>> {

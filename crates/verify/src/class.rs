@@ -40,7 +40,17 @@ pub mod names {
 
     /// Those that two values of one record can show: what `--accept` takes.
     pub const OF_VALUES: [&str; 11] = [
-        F16, BF16, NORMALISED, QUANTISED, TRUNCATED, NEGATED, INT_FLOAT, STRINGIFIED, NULL_MISSING, FLATTENED, REORDERED,
+        F16,
+        BF16,
+        NORMALISED,
+        QUANTISED,
+        TRUNCATED,
+        NEGATED,
+        INT_FLOAT,
+        STRINGIFIED,
+        NULL_MISSING,
+        FLATTENED,
+        REORDERED,
     ];
 }
 
@@ -149,7 +159,8 @@ fn integer(number: &serde_json::Number) -> Option<i128> {
 
 /// The value of a float that is a whole number of at most 2^64, which is one integer and no other.
 fn exact(number: &serde_json::Number) -> Option<i128> {
-    let value = number.as_f64().filter(|value| number.is_f64() && value.fract() == 0.0 && value.abs() <= 2f64.powi(64))?;
+    let value =
+        number.as_f64().filter(|value| number.is_f64() && value.fract() == 0.0 && value.abs() <= 2f64.powi(64))?;
     Some(value as i128)
 }
 
@@ -215,7 +226,11 @@ mod tests {
 
     #[test]
     fn integers_that_are_near_each_other_are_of_no_class() {
-        for (a, b) in [("1000000", "1000001"), ("9007199254740993", "9007199254740992.0"), ("18446744073709551615", "18446744073709551616.0")] {
+        for (a, b) in [
+            ("1000000", "1000001"),
+            ("9007199254740993", "9007199254740992.0"),
+            ("18446744073709551615", "18446744073709551616.0"),
+        ] {
             assert_ne!(of_values(Some(a), Some(b)), Some(names::INT_FLOAT), "{a} {b}");
         }
         assert_eq!(of_values(Some("1000000"), Some("1000001")), None);
@@ -225,7 +240,12 @@ mod tests {
     #[test]
     fn an_object_is_flattened_only_if_every_value_of_it_is_there() {
         let flat = BTreeMap::from([("o.x", "1"), ("o.y.z", "[2]")].map(|(k, v)| (k.to_owned(), v.to_owned())));
-        let keys = |text| flattened("o", text, &flat).map(|mut keys| { keys.sort(); keys });
+        let keys = |text| {
+            flattened("o", text, &flat).map(|mut keys| {
+                keys.sort();
+                keys
+            })
+        };
         assert_eq!(keys("{\"x\":1,\"y\":{\"z\":[2]}}"), Some(vec!["o.x".to_owned(), "o.y.z".to_owned()]));
         for other in ["{\"x\":2}", "{\"w\":1}", "{\"x\":1,\"w\":1}", "{}", "1"] {
             assert_eq!(keys(other), None, "{other}");

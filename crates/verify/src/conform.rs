@@ -43,7 +43,9 @@ impl<'a> Picked<'a> {
     pub fn new(inner: &'a dyn Prepared, rows: Rows, schema: CollectionSchema, ids_only: bool) -> Result<Self> {
         let ordinals = match &rows {
             Rows::Only(rows) => rows.ordinals().collect(),
-            Rows::Without(_) | Rows::AllBut(_) => inner.splits()?.map(|split| Ok(split?.ordinal)).collect::<Result<Vec<u64>>>()?,
+            Rows::Without(_) | Rows::AllBut(_) => {
+                inner.splits()?.map(|split| Ok(split?.ordinal)).collect::<Result<Vec<u64>>>()?
+            }
         };
         let schema = match ids_only {
             true => CollectionSchema { vectors: Vec::new(), ..schema },
@@ -68,9 +70,7 @@ impl<'a> Picked<'a> {
         let keep: Vec<bool> = match &self.rows {
             Rows::Only(rows) => (0..view.len()).map(|row| rows.has(ordinal, before + row as u64)).collect(),
             Rows::AllBut(rows) => (0..view.len()).map(|row| !rows.has(ordinal, before + row as u64)).collect(),
-            Rows::Without(ids) => {
-                (0..view.len()).map(|row| !ids.contains(&id_of(&mut digester, &view, row))).collect()
-            }
+            Rows::Without(ids) => (0..view.len()).map(|row| !ids.contains(&id_of(&mut digester, &view, row))).collect(),
         };
         let taken = keep.iter().filter(|keep| **keep).count();
         self.counts.0.fetch_add(taken as u64, Ordering::Relaxed);

@@ -340,7 +340,8 @@ fn same_sessions(a: &[Entry], b: &[Entry], found: &mut Found, keep: usize) {
             (None, None) => return,
             (x, y) => (x.map(|s| s[0].session), y.map(|s| s[0].session)),
         };
-        let (in_a, in_b) = (y.is_none() || x.is_some_and(|x| Some(x) <= y), x.is_none() || y.is_some_and(|y| Some(y) <= x));
+        let (in_a, in_b) =
+            (y.is_none() || x.is_some_and(|x| Some(x) <= y), x.is_none() || y.is_some_and(|y| Some(y) <= x));
         match (left.next_if(|_| in_a), right.next_if(|_| in_b)) {
             (Some(x), Some(y)) => {
                 if let Some((at, what)) = first_difference(x, y) {
@@ -478,7 +479,8 @@ fn read_row(
         let raw = entries.0.iter().find(|(name, _)| name == key).map(|(_, raw)| raw.get())?;
         serde_json::from_str::<Value>(raw).ok().filter(|value| !value.is_null())
     };
-    let parent = fields.parent.as_deref().and_then(value).map(|value| plain(&value).unwrap_or_else(|| value.to_string()));
+    let parent =
+        fields.parent.as_deref().and_then(value).map(|value| plain(&value).unwrap_or_else(|| value.to_string()));
     if fields.parent.is_some() {
         reference(key(namespace, view.id(row)), 0, place, &mut found.refs);
         if let Some(parent) = &parent {
@@ -500,9 +502,13 @@ fn read_row(
     }
     let renamed = |id: &str| remap.get(id).cloned().unwrap_or_else(|| id.to_owned());
     let session = renamed(&session);
-    let links = [(fields.session.as_str(), Some(session.clone())), (fields.parent.as_deref().unwrap_or(""), parent.as_deref().map(renamed))];
+    let links = [
+        (fields.session.as_str(), Some(session.clone())),
+        (fields.parent.as_deref().unwrap_or(""), parent.as_deref().map(renamed)),
+    ];
     let content = content(view, row, &renamed(view.id(row)), &entries, &links)?;
-    Entry { session: key(namespace, &session), content, place: position, time: read_time, at }.append(&mut found.entries);
+    Entry { session: key(namespace, &session), content, place: position, time: read_time, at }
+        .append(&mut found.entries);
     Ok(())
 }
 

@@ -49,8 +49,7 @@ pub const DELETES: Deletes = Deletes {
 /// Bodies, scripts and README.
 pub fn extras(facts: &Facts<'_>, delta: &DeltaEntry) -> Result<Vec<Extra>> {
     let mapping = facts.mapping;
-    let files: Vec<Vec<String>> =
-        facts.data().map(|(path, ..)| vec![path.replacen("data/", "@PREFIX@/", 1)]).collect();
+    let files: Vec<Vec<String>> = facts.data().map(|(path, ..)| vec![path.replacen("data/", "@PREFIX@/", 1)]).collect();
     let import = serde_json::json!({ "collectionName": mapping.collection, "files": files });
     let fill = |template: &str| {
         template

@@ -72,7 +72,10 @@ pub fn extras(facts: &Facts<'_>, layout: &Layout, delta: &DeltaEntry) -> Vec<Ext
     };
     let check = scripts::CHECK
         .replace("default this bundle", "the set that the table should be now, as archive:new.tranship")
-        .replace("${1:-pgvector:$here}", "${1:?name the set that it should be now, as in: bash check.sh archive:new.tranship}");
+        .replace(
+            "${1:-pgvector:$here}",
+            "${1:?name the set that it should be now, as in: bash check.sh archive:new.tranship}",
+        );
     let table = identifier(&facts.mapping.collection);
     let rows = delta.result.records;
     let counts = format!(
@@ -97,10 +100,7 @@ fn transaction(facts: &Facts<'_>, layout: &Layout, delta: &DeltaEntry) -> String
     let (base, columns) = (delta.base.records, layout.column_list());
     let id = if layout.bigint { "bigint" } else { "text" };
     let (keys, same) = match layout.namespaced {
-        true => (
-            format!("{NAMESPACE} text, {ID} {id}"),
-            format!("t.{NAMESPACE} = g.{NAMESPACE} AND t.{ID} = g.{ID}"),
-        ),
+        true => (format!("{NAMESPACE} text, {ID} {id}"), format!("t.{NAMESPACE} = g.{NAMESPACE} AND t.{ID} = g.{ID}")),
         false => (format!("{ID} {id}"), format!("t.{ID} = g.{ID}")),
     };
     let mut text = format!(

@@ -52,7 +52,10 @@ pub fn extras(facts: &Facts<'_>, delta: &DeltaEntry) -> Result<Vec<Extra>> {
     };
     let check = scripts::CHECK
         .replace("default this bundle", "the set that the collection should be now, as archive:new.tranship")
-        .replace("${1:-qdrant:$here}", "${1:?name the set that it should be now, as in: bash check.sh archive:new.tranship}");
+        .replace(
+            "${1:-qdrant:$here}",
+            "${1:?name the set that it should be now, as in: bash check.sh archive:new.tranship}",
+        );
     let mut extras = vec![
         Extra::text(COUNTS, ""),
         Extra::script("load.sh", fill(include_str!("scripts/load-delta.sh"))),

@@ -56,7 +56,10 @@ pub fn extras(facts: &Facts<'_>, layout: &Layout, delta: &DeltaEntry) -> Vec<Ext
     };
     let check = scripts::CHECK
         .replace("default this bundle", "the set that the keys should be now, as archive:new.tranship")
-        .replace("${1:-redis:$here}", "${1:?name the set that it should be now, as in: bash check.sh archive:new.tranship}");
+        .replace(
+            "${1:-redis:$here}",
+            "${1:?name the set that it should be now, as in: bash check.sh archive:new.tranship}",
+        );
     let pattern = scripts::all_keys(layout);
     // Sets of several namespaces cannot be counted by one pattern of keys.
     let counts = match layout.kind == Kind::Set && layout.namespaced {

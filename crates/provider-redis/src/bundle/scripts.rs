@@ -14,11 +14,8 @@ use super::{commands, index};
 pub const COMMON: &str = include_str!("scripts/common.sh");
 /// The check of a bundle.
 pub const CHECK: &str = include_str!("scripts/check.sh");
-const TEMPLATES: [(&str, &str); 3] = [
-    ("load.sh", include_str!("scripts/load.sh")),
-    ("check.sh", CHECK),
-    ("undo.sh", include_str!("scripts/undo.sh")),
-];
+const TEMPLATES: [(&str, &str); 3] =
+    [("load.sh", include_str!("scripts/load.sh")), ("check.sh", CHECK), ("undo.sh", include_str!("scripts/undo.sh"))];
 
 /// Index commands, lists, scripts and README of one bundle.
 pub fn extras(facts: &Facts<'_>, layout: &Layout) -> Vec<Extra> {
