@@ -213,6 +213,9 @@ pub struct Convert {
     pub source: String,
     /// Target locator; `jsonl:-` is standard output
     pub target: String,
+    /// The source is a delta: write it for the database that this bundle was loaded into (or that one's last delta)
+    #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["all", "rename", "document_key"])]
+    pub onto: Option<PathBuf>,
     /// Every collection, each into DIR/<collection>; the target names the format, as in archive:DIR
     #[arg(long, conflicts_with_all = ["collection", "rename"])]
     pub all: bool,
@@ -235,6 +238,21 @@ pub struct Verify {
     /// Largest difference of a vector's elements, relative to its largest
     #[arg(long, value_name = "X", requires = "b")]
     pub tolerance: Option<f32>,
+    /// A class of difference that makes no record another one, as in rounded-to-f16; may be repeated
+    #[arg(long, value_name = "CLASS", requires = "b")]
+    pub accept: Vec<String>,
+    /// A set as it was before A: records only in B that it has are deletes that came back
+    #[arg(long, value_name = "SET", requires = "b")]
+    pub earlier: Option<String>,
+    /// Metadata keys of session, place in it and time: are the sessions of A, or of A and B, in order, complete and the same
+    #[arg(long, value_name = "SESSION,PLACE[,TIME]", value_parser = sequence, conflicts_with_all = ["tolerance", "accept", "earlier", "mapping", "level", "subset"])]
+    pub sequence: Option<(String, String, Option<String>)>,
+    /// Metadata key of the id of the record that one answers: it must be there
+    #[arg(long, value_name = "KEY", requires = "sequence")]
+    pub parent: Option<String>,
+    /// What ids of A are called in B: lines of OLD<TAB>NEW or {"OLD": "NEW"}
+    #[arg(long, value_name = "FILE", requires_all = ["sequence", "b"])]
+    pub remap: Option<PathBuf>,
     /// How far A alone is proven [default: L3]
     #[arg(long, value_enum, conflicts_with = "b")]
     pub level: Option<LevelArg>,
@@ -416,6 +434,19 @@ fn subset(text: &str) -> Result<(usize, usize), String> {
     if part == 0 || part > of { Err(wrong()) } else { Ok((part - 1, of)) }
 }
 
+/// `session_id,seq,time`.
+fn sequence(text: &str) -> Result<(String, String, Option<String>), String> {
+    let mut keys = text.split(',').map(|key| key.trim().to_owned());
+    match (keys.next(), keys.next(), keys.next(), keys.next()) {
+        (Some(session), Some(place), time, None)
+            if !session.is_empty() && !place.is_empty() && time.as_ref().is_none_or(|time| !time.is_empty()) =>
+        {
+            Ok((session, place, time))
+        }
+        _ => Err(format!("`{text}` names no keys, such as session_id,seq or session_id,seq,time")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -436,5 +467,7 @@ mod tests {
         assert_eq!(duration("5m").map(|d| d.as_secs()), Ok(300));
         assert_eq!(subset("1/10"), Ok((0, 10)));
         assert!(subset("0/10").is_err() && subset("11/10").is_err());
+        assert_eq!(sequence("s, n"), Ok(("s".to_owned(), "n".to_owned(), None)));
+        assert!(sequence("s").is_err() && sequence("s,").is_err() && sequence("a,b,c,d").is_err());
     }
 }

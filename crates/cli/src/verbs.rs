@@ -8,6 +8,7 @@ use tranship_connector::{CreateOptions, Error, OpenOptions, Reject, Result};
 use tranship_storage::staging::with_suffix;
 use tranship_storage::{Limits, write_whole};
 use tranship_toolkit::convert::{ConvertOptions, convert};
+use tranship_toolkit::delta_bundle::convert_delta;
 use tranship_toolkit::diff::{ApplyOptions, DiffOptions, apply, diff};
 use tranship_toolkit::inspect::{InspectOptions, inspect};
 use tranship_toolkit::merge::{MergeOptions, Policy, merge};
@@ -18,6 +19,7 @@ use tranship_toolkit::verify::{VerifyOptions, verify};
 use tranship_toolkit::{Settings, connectors, open};
 use tranship_verify::Level;
 use tranship_verify::archive::Subset;
+use tranship_verify::sequence::SequenceFields;
 
 use crate::args::{
     self, Cli, Common, Keep, LevelArg, MetricArg, SecondArgs, SourceArgs, TargetArgs, ToleranceArgs, Verb,
@@ -188,6 +190,15 @@ fn run_convert(args: args::Convert, settings: &Settings<'_>, json: bool) -> Resu
         return Err(Error::usage(why).hint("name a place on disk, as in jsonl:out.jsonl or archive:DIR"));
     }
     let options = convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance);
+    if let Some(onto) = &args.onto {
+        let report = convert_delta(&options, onto, settings)?;
+        keep_rejects(&options.target, &report.run.rejects)?;
+        match json {
+            true => render::json(&report)?,
+            false => render::to_stderr(&render::delta_bundle(&report)),
+        }
+        return Ok(true);
+    }
     let jobs = if args.all { one_per_collection(&options)? } else { vec![options] };
     let mut reports = Vec::new();
     for options in jobs {
@@ -267,6 +278,15 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
         open_a,
         mapping: args.second.mapping,
         tolerance: args.tolerance,
+        accept: args.accept,
+        earlier: args.earlier,
+        sequence: args.sequence.map(|(session, place, time)| SequenceFields {
+            session,
+            place,
+            time,
+            parent: args.parent,
+        }),
+        remap: args.remap,
         level: if of > 1 { level.min(Level::L1) } else { level },
         subset: Subset { part, of },
         max_named: args.max_named,

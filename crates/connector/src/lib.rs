@@ -33,7 +33,7 @@ pub use loss::{Grade, Loss};
 pub use mapping::Mapping;
 pub use reject::{Reject, RejectSink};
 pub use rules::Rules;
-pub use sink::{Negotiated, ShardFile, ShardOutput, ShardWriter, Sink, Totals};
+pub use sink::{DeltaOrder, Negotiated, ShardFile, ShardOutput, ShardWriter, Sink, Totals};
 pub use source::{Batches, PrepareContext, Prepared, RowLedger, Source, Splits};
 pub use split::Split;
 pub use survey::Survey;

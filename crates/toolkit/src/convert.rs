@@ -1,11 +1,11 @@
 //! Moves one collection from a source to a target.
 
 use serde::Serialize;
-use tranship_connector::{CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, RowLedger, Survey};
+use tranship_connector::{CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, RowLedger, Sink, Survey};
 use tranship_pipeline::{RunOptions, RunReport, run};
 use tranship_storage::staging::with_suffix;
 
-use crate::open;
+use crate::open::{self, Opened};
 use crate::plan::{plan_text, refuse_losses};
 use crate::providers::registry;
 use crate::settings::Settings;
@@ -72,17 +72,28 @@ pub fn convert_surveyed(
     refuse_own_work_file(options)?;
     let opened = open::source(&options.source, &options.open)?;
     let (connector, sink) = open::sink(&options.target, &options.create_options())?;
+    convert_into(options, &opened, (connector.name, &*sink), measured, settings)
+}
+
+/// Moves what was opened into a sink of the connector so called.
+pub fn convert_into(
+    options: &ConvertOptions,
+    opened: &Opened,
+    (connector, sink): (&str, &dyn Sink),
+    measured: Option<&Survey>,
+    settings: &Settings<'_>,
+) -> Result<ConvertReport> {
     let scratch = settings.scratch()?;
     // Before it is prepared: what the state of the source is made of must be there at the end as well.
     let identity = opened.source.identity()?;
     let prepared = open::prepare(&*opened.source, settings.prepare_bytes(), sink.split_bytes(), scratch.path())?;
     let found = match measured {
         Some(survey) => survey.clone(),
-        None => survey(&*prepared, &*sink, !identity.files.is_empty(), settings.engine())?,
+        None => survey(&*prepared, sink, !identity.files.is_empty(), settings.engine())?,
     };
     let negotiated = sink.negotiate(prepared.schema(), &found)?;
     refuse_losses(&negotiated, &options.allow_loss)?;
-    let plan = plan_text(&identity, &*prepared, &*sink, connector.name, options)?;
+    let plan = plan_text(&identity, &*prepared, sink, connector, options)?;
     let run_options = RunOptions {
         engine: settings.engine(),
         max_rejects: options.max_rejects,
@@ -92,7 +103,7 @@ pub fn convert_surveyed(
         identity: &identity,
         allow_inconsistent: options.open.allow_inconsistent,
     };
-    let mut report = run(&*opened.source, &*prepared, &*sink, &negotiated, run_options)?;
+    let mut report = run(&*opened.source, &*prepared, sink, &negotiated, run_options)?;
     Ok(ConvertReport {
         source: options.source.clone(),
         target: options.target.clone(),

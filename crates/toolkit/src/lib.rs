@@ -13,6 +13,7 @@
 pub mod connectors;
 pub mod convert;
 mod declared;
+pub mod delta_bundle;
 pub mod diff;
 pub mod inspect;
 pub mod merge;
