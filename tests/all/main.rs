@@ -24,3 +24,4 @@ mod probes;
 mod sets;
 mod support;
 mod transfer;
+mod transforms;

@@ -168,7 +168,10 @@ pub fn inspected(report: &InspectReport) -> String {
                 let (deleted, superseded) = (ledger.deleted, ledger.superseded);
                 let filtered =
                     if ledger.filtered > 0 { format!(" + {} filtered", ledger.filtered) } else { String::new() };
-                line!(text, "  rows       {raw} raw = {live} live + {deleted} deleted + {superseded} superseded{filtered}");
+                line!(
+                    text,
+                    "  rows       {raw} raw = {live} live + {deleted} deleted + {superseded} superseded{filtered}"
+                );
             }
             line!(text, "  digest     {}", full.fingerprint.digest);
             for (key, field) in &full.profile.fields {

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use tranship_collection::digest::Digester;
 use tranship_collection::{BatchView, CollectionSchema, Fault, SetFingerprint};
-use tranship_connector::{Changed, Error, Mapping, Prepared, Reject, Result, ShardFile, ShardOutput, ShardWriter, Sink, Split};
+use tranship_connector::{
+    Changed, Error, Mapping, Prepared, Reject, Result, ShardFile, ShardOutput, ShardWriter, Sink, Split,
+};
 use tranship_storage::staging::make_parent;
 use tranship_storage::write_whole;
 

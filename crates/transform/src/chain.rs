@@ -40,7 +40,11 @@ pub trait Step: Send + Sync {
     }
 
     /// Does the work of one split.
-    fn worker<'a>(&'a self, input: &'a CollectionSchema, output: &'a Arc<CollectionSchema>) -> Result<Box<dyn Worker + 'a>>;
+    fn worker<'a>(
+        &'a self,
+        input: &'a CollectionSchema,
+        output: &'a Arc<CollectionSchema>,
+    ) -> Result<Box<dyn Worker + 'a>>;
 }
 
 /// How a step is undone.

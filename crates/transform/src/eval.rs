@@ -87,7 +87,9 @@ impl<'a> Row<'a> {
             Node::All(parts) => parts.iter().all(|part| self.meets(part)),
             Node::Not(part) => !self.meets(part),
             Node::Exists(field) => self.exists(field),
-            Node::Compare(field, Op::NotEqual, wanted) => !self.any_value(field, |value| value.meets(Op::Equal, wanted)),
+            Node::Compare(field, Op::NotEqual, wanted) => {
+                !self.any_value(field, |value| value.meets(Op::Equal, wanted))
+            }
             Node::Compare(field, op, wanted) => self.any_value(field, |value| value.meets(*op, wanted)),
             Node::In(field, wanted) => {
                 self.any_value(field, |value| wanted.iter().any(|wanted| value.meets(Op::Equal, wanted)))
@@ -119,8 +121,11 @@ impl<'a> Row<'a> {
             Field::Document => text(self.view.document(self.row)),
             Field::Metadata(path) => match self.json(path) {
                 None => false,
-                Some(json) if json.starts_with('[') => serde_json::from_str::<Items<'_>>(json)
-                    .is_ok_and(|Items(items)| items.iter().any(|item| Value::of_json(item.get()).is_some_and(|v| wanted(&v)))),
+                Some(json) if json.starts_with('[') => {
+                    serde_json::from_str::<Items<'_>>(json).is_ok_and(|Items(items)| {
+                        items.iter().any(|item| Value::of_json(item.get()).is_some_and(|v| wanted(&v)))
+                    })
+                }
                 Some(json) => Value::of_json(json).is_some_and(|value| wanted(&value)),
             },
         }

@@ -332,7 +332,10 @@ mod tests {
             Node::Exists(field) => field,
             other => panic!("{other:?}"),
         };
-        assert_eq!((field("id"), field("document"), field("namespace")), (Field::Id, Field::Document, Field::Namespace));
+        assert_eq!(
+            (field("id"), field("document"), field("namespace")),
+            (Field::Id, Field::Document, Field::Namespace)
+        );
         assert_eq!(field("metadata.id"), Field::Metadata(vec!["id".into()]));
         assert_eq!(field("a.b"), Field::Metadata(vec!["a".into(), "b".into()]));
         assert_eq!(field("`a.b \\` c`"), Field::Metadata(vec!["a.b ` c".into()]));

@@ -1,7 +1,7 @@
 //! `--where-jq` and `--map-jq`: programs in the jq language, run by jaq.
 //!
-//! A program is given `{"id":.., "namespace":.., "document":.., "metadata":{..}}`, with null for what a record does not have; vectors are
-//! left out. A condition keeps the record if its one output is neither false nor null, and drops it if there is none. A map gives
+//! A program is given `{"id":.., "namespace":.., "document":.., "metadata":{..}}`, with null for a namespace or document that a record does
+//! not have, and `{}` for no metadata; vectors are left out. A condition keeps the record if its one output is neither false nor null, and drops it if there is none. A map gives
 //! one object of the same four keys, or none to leave the record out; a key that is missing or null is taken away.
 //!
 //! Numbers that a program does not compute with keep their spelling, integers of any size too; key order stays. A program is a function of
@@ -104,7 +104,11 @@ impl Step for MapJq {
         vec![Loss::new("CHANGED_FIELDS", "map_jq", "records as they are", self.code.clone(), Grade::Lossy)]
     }
 
-    fn worker<'a>(&'a self, _: &'a CollectionSchema, output: &'a Arc<CollectionSchema>) -> Result<Box<dyn Worker + 'a>> {
+    fn worker<'a>(
+        &'a self,
+        _: &'a CollectionSchema,
+        output: &'a Arc<CollectionSchema>,
+    ) -> Result<Box<dyn Worker + 'a>> {
         let program = Program::compile(&self.code, "--map-jq")?;
         Ok(Box::new(Mapping { program, output, scratch: Vec::new() }))
     }
@@ -171,7 +175,11 @@ impl Mapping<'_> {
                 "namespace" => made.namespace = optional_text(value, "namespace")?,
                 "document" => made.document = optional_text(value, "document")?,
                 "metadata" => made.metadata = self.metadata(value)?,
-                other => return Err(format!("the program made the key `{other}`; a record has id, namespace, document and metadata")),
+                other => {
+                    return Err(format!(
+                        "the program made the key `{other}`; a record has id, namespace, document and metadata"
+                    ));
+                }
             }
         }
         if !has_id {
@@ -189,8 +197,12 @@ impl Mapping<'_> {
             value => (text_of(value).ok_or_else(|| format!("{} is no id", shown(value)))?, IdKind::Text),
         };
         match (self.output.ids, kind) {
-            (IdKinds::Integer, IdKind::Text) => Err(format!("the id {id:?} is a text, and those of the collection are integers")),
-            (IdKinds::Text, IdKind::Integer) => Err(format!("the id {id} is an integer, and those of the collection are texts")),
+            (IdKinds::Integer, IdKind::Text) => {
+                Err(format!("the id {id:?} is a text, and those of the collection are integers"))
+            }
+            (IdKinds::Text, IdKind::Integer) => {
+                Err(format!("the id {id} is an integer, and those of the collection are texts"))
+            }
             _ => Ok((id, kind)),
         }
     }
@@ -200,8 +212,8 @@ impl Mapping<'_> {
             return Ok(None);
         }
         let text = shown(value);
-        check_object(&text, &mut self.scratch).map_err(|fault| fault.to_string())?;
-        Ok(Some(text))
+        let has_fields = check_object(&text, &mut self.scratch).map_err(|fault| fault.to_string())?;
+        Ok(has_fields.then_some(text))
     }
 }
 
@@ -239,9 +251,9 @@ impl Program {
         let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).filter(|def| is_defined(def.name));
         let funs = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs()).filter(|fun| is_defined(fun.0));
         let arena = Arena::default();
-        let modules = Loader::new(defs)
-            .load(&arena, File { code, path: () })
-            .map_err(|errors| errors.into_iter().next().map_or_else(|| unreadable(flag), |(_, error)| not_loaded(code, flag, &error)))?;
+        let modules = Loader::new(defs).load(&arena, File { code, path: () }).map_err(|errors| {
+            errors.into_iter().next().map_or_else(|| unreadable(flag), |(_, error)| not_loaded(code, flag, &error))
+        })?;
         let filter = jaq_core::Compiler::default().with_funs(funs).compile(modules).map_err(|errors| {
             let first = errors.into_iter().flat_map(|(_, errors)| errors).next();
             first.map_or_else(
@@ -284,7 +296,7 @@ impl Program {
             }
         }
         out.extend_from_slice(b",\"metadata\":");
-        out.extend_from_slice(view.metadata(row).unwrap_or("null").as_bytes());
+        out.extend_from_slice(view.metadata(row).unwrap_or("{}").as_bytes());
         out.push(b'}');
     }
 }
@@ -292,16 +304,19 @@ impl Program {
 fn not_loaded(code: &str, flag: &str, error: &jaq_core::load::Error<&str>) -> Error {
     use jaq_core::load::Error::{Io, Lex, Parse};
     match error {
-        Io(errors) => errors.first().map_or_else(
+        Io(errors) => errors
+            .first()
+            .map_or_else(|| unreadable(flag), |(name, _)| wrong(code, flag, name, "a program cannot read other files")),
+        Lex(errors) => errors.first().map_or_else(
             || unreadable(flag),
-            |(name, _)| wrong(code, flag, name, "a program cannot read other files"),
+            |(wanted, found): &lex::Error<&str>| wrong(code, flag, found, &format!("{} is expected", wanted.as_str())),
         ),
-        Lex(errors) => errors.first().map_or_else(|| unreadable(flag), |(wanted, found): &lex::Error<&str>| {
-            wrong(code, flag, found, &format!("{} is expected", wanted.as_str()))
-        }),
-        Parse(errors) => errors.first().map_or_else(|| unreadable(flag), |(wanted, found): &parse::Error<&str>| {
-            wrong(code, flag, found, &format!("{} is expected", wanted.as_str()))
-        }),
+        Parse(errors) => errors.first().map_or_else(
+            || unreadable(flag),
+            |(wanted, found): &parse::Error<&str>| {
+                wrong(code, flag, found, &format!("{} is expected", wanted.as_str()))
+            },
+        ),
     }
 }
 

@@ -55,10 +55,12 @@ pub fn declare(info: &mut CollectionInfo, transforms: &Transforms) -> Result<()>
         info.schema = schema;
     }
     if transforms.leaves_out() {
-        let least = |count: u64| [transforms.limit, transforms.sample.map(|sample| sample.records)]
-            .into_iter()
-            .flatten()
-            .fold(count, u64::min);
+        let least = |count: u64| {
+            [transforms.limit, transforms.sample.map(|sample| sample.records)]
+                .into_iter()
+                .flatten()
+                .fold(count, u64::min)
+        };
         info.records = match info.records {
             Count::Exact(count) | Count::UpTo(count) => Count::UpTo(least(count)),
             Count::Unknown => Count::Unknown,

@@ -152,7 +152,9 @@ impl Reader<'_> {
 
     fn separator(&self, separator: Option<Spanned<String>>) -> Result<Option<String>> {
         match separator {
-            Some(empty) if empty.get_ref().is_empty() => Err(self.wrong(Some(empty.span().start), "an empty separator")),
+            Some(empty) if empty.get_ref().is_empty() => {
+                Err(self.wrong(Some(empty.span().start), "an empty separator"))
+            }
             separator => Ok(separator.map(Spanned::into_inner)),
         }
     }
@@ -174,8 +176,9 @@ impl Map {
     /// Reads the text of a map.
     pub fn parse(file: &MapFile) -> Result<Self> {
         let mut reader = Reader { file, mentions: Vec::new() };
-        let read: File = toml::from_str(&file.text)
-            .map_err(|error| reader.wrong(error.span().map(|span| span.start), error.message().trim().replace('\n', ", ")))?;
+        let read: File = toml::from_str(&file.text).map_err(|error| {
+            reader.wrong(error.span().map(|span| span.start), error.message().trim().replace('\n', ", "))
+        })?;
         reader.refuse_two_to_one(&read)?;
         let both = read.drop.iter().find(|field| read.rename.contains_key(field.get_ref()));
         if let Some(field) = both {
@@ -215,7 +218,8 @@ impl Map {
             map.cast.insert(field, Told { what: to.into_inner(), mention });
         }
         for (field, value) in read.default {
-            let value = cast::json_of(&value).map_err(|reason| reader.wrong(None, format!("default `{field}`: {reason}")))?;
+            let value =
+                cast::json_of(&value).map_err(|reason| reader.wrong(None, format!("default `{field}`: {reason}")))?;
             map.default.push((field, value));
         }
         if map.id_prefix.is_some() && map.id_as == Some(IdAs::Integer) {
@@ -223,7 +227,9 @@ impl Map {
         }
         map.mentions = reader.mentions;
         match map.is_empty() {
-            true => Err(Error::usage("the map changes nothing").with("file", file.path.display()).hint("say what to rename, drop or move")),
+            true => Err(Error::usage("the map changes nothing")
+                .with("file", file.path.display())
+                .hint("say what to rename, drop or move")),
             false => Ok(map),
         }
     }
@@ -277,7 +283,9 @@ impl Step for Map {
         let mut output = schema.clone();
         output.vectors = self.vectors_of(schema)?;
         if self.namespace_to.is_some() && !schema.namespaced {
-            return Err(Error::usage("the map moves the namespace, but no record has one").hint("leave namespace.to out"));
+            return Err(
+                Error::usage("the map moves the namespace, but no record has one").hint("leave namespace.to out")
+            );
         }
         output.namespaced = self.namespace_from.is_some() || (schema.namespaced && self.namespace_to.is_none());
         let spelled = self.id_as.or((self.id_from.is_some() || self.id_prefix.is_some()).then_some(IdAs::Text));
@@ -301,7 +309,11 @@ impl Step for Map {
         self.mentions.clone()
     }
 
-    fn worker<'a>(&'a self, _: &'a CollectionSchema, output: &'a Arc<CollectionSchema>) -> Result<Box<dyn Worker + 'a>> {
+    fn worker<'a>(
+        &'a self,
+        _: &'a CollectionSchema,
+        output: &'a Arc<CollectionSchema>,
+    ) -> Result<Box<dyn Worker + 'a>> {
         Ok(Box::new(apply::Mapping::new(self, output)))
     }
 }
@@ -316,24 +328,46 @@ impl Map {
         }
         let reversible = if self.inverse_text().is_some() { Grade::Reversible } else { Grade::Lossy };
         let mut losses = Vec::new();
-        losses.extend(self.flatten.iter().map(|by| field("map", "objects in metadata", &format!("keys joined by {by:?}"), reversible)));
-        losses.extend(sorted(self.drop.keys().collect()).into_iter().map(|name| field(name, "a field", "nothing", Grade::Dropped)));
-        losses.extend(sorted(self.rename.keys().collect()).into_iter().map(|name| field(name, name, &self.rename[name].what, reversible)));
-        losses.extend(sorted(self.cast.keys().collect()).into_iter().map(|name| field(name, "any type", self.cast[name].what.name(), Grade::Lossy)));
+        losses.extend(
+            self.flatten
+                .iter()
+                .map(|by| field("map", "objects in metadata", &format!("keys joined by {by:?}"), reversible)),
+        );
+        losses.extend(
+            sorted(self.drop.keys().collect())
+                .into_iter()
+                .map(|name| field(name, "a field", "nothing", Grade::Dropped)),
+        );
+        losses.extend(
+            sorted(self.rename.keys().collect())
+                .into_iter()
+                .map(|name| field(name, name, &self.rename[name].what, reversible)),
+        );
+        losses.extend(
+            sorted(self.cast.keys().collect())
+                .into_iter()
+                .map(|name| field(name, "any type", self.cast[name].what.name(), Grade::Lossy)),
+        );
         losses.extend(self.default.iter().map(|(name, value)| field(name, "missing", value, Grade::Lossy)));
         losses.extend(self.document_to.iter().map(|to| field("document", "the document", to, reversible)));
         losses.extend(self.document_from.iter().map(|from| field(&from.what, &from.what, "the document", reversible)));
         losses.extend(self.namespace_to.iter().map(|to| field("namespace", "the namespace", to, reversible)));
-        losses.extend(self.namespace_from.iter().map(|from| field(&from.what, &from.what, "the namespace", reversible)));
+        losses
+            .extend(self.namespace_from.iter().map(|from| field(&from.what, &from.what, "the namespace", reversible)));
         if self.changes_ids() {
             let from = self.id_from.as_ref().map_or("the id", |from| &from.what);
             let prefix = self.id_prefix.as_deref().unwrap_or_default();
             let spelled = self.id_as.map_or(String::new(), |spelled| format!(" as {spelled:?}").to_lowercase());
             losses.push(field("id", from, &format!("{prefix}id{spelled}"), Grade::Lossy));
         }
-        losses.extend(self.unflatten.iter().map(|by| field("map", &format!("keys with {by:?}"), "objects", Grade::Lossy)));
-        losses.extend(self.vector_drop.iter().map(|name| field(&format!("vector.{name}"), "a vector", "nothing", Grade::Dropped)));
-        losses.extend(self.vector_rename.iter().map(|(from, to)| field(&format!("vector.{from}"), from, to, reversible)));
+        losses.extend(
+            self.unflatten.iter().map(|by| field("map", &format!("keys with {by:?}"), "objects", Grade::Lossy)),
+        );
+        losses.extend(
+            self.vector_drop.iter().map(|name| field(&format!("vector.{name}"), "a vector", "nothing", Grade::Dropped)),
+        );
+        losses
+            .extend(self.vector_rename.iter().map(|(from, to)| field(&format!("vector.{from}"), from, to, reversible)));
         losses
     }
 }

@@ -139,11 +139,7 @@ impl Reading<'_> {
     }
 
     /// Reads the source through the chain until `visit` has seen enough.
-    fn scan(
-        &self,
-        chain: &Chain,
-        mut visit: impl FnMut(&BatchView<'_>, &[u32], u64) -> Result<bool>,
-    ) -> Result<()> {
+    fn scan(&self, chain: &Chain, mut visit: impl FnMut(&BatchView<'_>, &[u32], u64) -> Result<bool>) -> Result<()> {
         self.scan_with(chain, |runner, (taken, ordinal), _| {
             let view = BatchView::new(&taken.batch, runner.schema()).map_err(|fault| broken(&fault))?;
             visit(&view, &taken.rows, ordinal)

@@ -28,7 +28,8 @@ impl Select {
         for field in fields {
             if field.is_empty() || !told.insert(field) {
                 let what = if field.is_empty() { "an empty name".to_owned() } else { format!("`{field}` twice") };
-                return Err(Error::usage(format!("--select names {what}")).hint("name each field once, as in --select title,year"));
+                return Err(Error::usage(format!("--select names {what}"))
+                    .hint("name each field once, as in --select title,year"));
             }
             match field.as_str() {
                 "document" => select.document = true,
@@ -74,7 +75,11 @@ impl Step for Select {
         self.keys.iter().map(|key| (key.clone(), None)).collect()
     }
 
-    fn worker<'a>(&'a self, _: &'a CollectionSchema, output: &'a Arc<CollectionSchema>) -> Result<Box<dyn Worker + 'a>> {
+    fn worker<'a>(
+        &'a self,
+        _: &'a CollectionSchema,
+        output: &'a Arc<CollectionSchema>,
+    ) -> Result<Box<dyn Worker + 'a>> {
         Ok(Box::new(Selecting { select: self, output, seen: vec![false; self.keys.len()] }))
     }
 }

@@ -80,9 +80,9 @@ impl Prepared for ChangedPrepared<'_> {
         let splits = self.prepared.splits()?;
         Ok(match self.last_split {
             None => splits,
-            Some(last) => Box::new(
-                splits.take_while(move |split| split.as_ref().map_or(true, |split| split.ordinal <= last)),
-            ),
+            Some(last) => {
+                Box::new(splits.take_while(move |split| split.as_ref().map_or(true, |split| split.ordinal <= last)))
+            }
         })
     }
 

@@ -82,10 +82,18 @@ impl Step for Truncate {
     fn losses(&self, schema: &CollectionSchema) -> Vec<Loss> {
         let to = || format!("the first {}", self.dims);
         let from = |spec: &VectorSpec| format!("{} dimensions", spec.dim.unwrap_or(0));
-        each(schema, |spec| self.concerns(spec), |spec, path| Loss::new("CHANGED_VECTORS", path, from(spec), to(), Grade::Lossy))
+        each(
+            schema,
+            |spec| self.concerns(spec),
+            |spec, path| Loss::new("CHANGED_VECTORS", path, from(spec), to(), Grade::Lossy),
+        )
     }
 
-    fn worker<'a>(&'a self, _: &'a CollectionSchema, output: &'a Arc<CollectionSchema>) -> Result<Box<dyn Worker + 'a>> {
+    fn worker<'a>(
+        &'a self,
+        _: &'a CollectionSchema,
+        output: &'a Arc<CollectionSchema>,
+    ) -> Result<Box<dyn Worker + 'a>> {
         let change = move |spec: &VectorSpec, values: &[f32], pass: &mut Pass<'_>| {
             pass.count_changed(1);
             let dim = spec.dim.unwrap_or(1).max(1);
@@ -118,7 +126,11 @@ impl Step for Normalise {
         })
     }
 
-    fn worker<'a>(&'a self, _: &'a CollectionSchema, output: &'a Arc<CollectionSchema>) -> Result<Box<dyn Worker + 'a>> {
+    fn worker<'a>(
+        &'a self,
+        _: &'a CollectionSchema,
+        output: &'a Arc<CollectionSchema>,
+    ) -> Result<Box<dyn Worker + 'a>> {
         let change = |spec: &VectorSpec, values: &[f32], pass: &mut Pass<'_>| {
             pass.count_changed(1);
             let mut out = Vec::with_capacity(values.len());
@@ -165,7 +177,9 @@ impl Cast {
                 Changed::Floats(values.iter().map(|v| Element::I8.nearest(v * scale)).collect())
             }
             CastTo::Bits => {
-                let byte = |bits: &[f32]| bits.iter().enumerate().fold(0, |byte, (at, v)| byte | u8::from(*v > 0.0) << (7 - at));
+                let byte = |bits: &[f32]| {
+                    bits.iter().enumerate().fold(0, |byte, (at, v)| byte | u8::from(*v > 0.0) << (7 - at))
+                };
                 Changed::Bytes(values.chunks(8).map(byte).collect())
             }
         }
@@ -229,16 +243,24 @@ impl Step for Cast {
             Some(scale) => format!("{}, elements times {scale}", self.name_of()),
             None => self.name_of().to_owned(),
         };
-        each(schema, |spec| self.concerns(spec), |spec, path| {
-            Loss::new("CHANGED_VECTORS", path, format!("{:?}", spec.element).to_lowercase(), to(spec), Grade::Lossy)
-        })
+        each(
+            schema,
+            |spec| self.concerns(spec),
+            |spec, path| {
+                Loss::new("CHANGED_VECTORS", path, format!("{:?}", spec.element).to_lowercase(), to(spec), Grade::Lossy)
+            },
+        )
     }
 
     fn scales(&self) -> BTreeMap<String, f32> {
         self.scales.clone()
     }
 
-    fn worker<'a>(&'a self, _: &'a CollectionSchema, output: &'a Arc<CollectionSchema>) -> Result<Box<dyn Worker + 'a>> {
+    fn worker<'a>(
+        &'a self,
+        _: &'a CollectionSchema,
+        output: &'a Arc<CollectionSchema>,
+    ) -> Result<Box<dyn Worker + 'a>> {
         let change = |spec: &VectorSpec, values: &[f32], pass: &mut Pass<'_>| {
             let narrowed = self.narrowed(spec, values);
             if matches!(&narrowed, Changed::Floats(floats) if !tranship_collection::batch::all_finite(floats)) {
@@ -295,8 +317,12 @@ where
 {
     fn apply(&mut self, batch: &RecordBatch, view: &BatchView<'_>, pass: &mut Pass<'_>) -> Result<RecordBatch> {
         let mut anew = Columns::new();
-        let concerned: Vec<(usize, VectorSpec)> =
-            view.vector_specs().enumerate().filter(|(_, spec)| (self.concerns)(spec)).map(|(c, s)| (c, s.clone())).collect();
+        let concerned: Vec<(usize, VectorSpec)> = view
+            .vector_specs()
+            .enumerate()
+            .filter(|(_, spec)| (self.concerns)(spec))
+            .map(|(c, s)| (c, s.clone()))
+            .collect();
         for (column, spec) in concerned {
             let target = self.output.vector(&spec.name).ok_or_else(|| Error::bug("a changed vector is gone"))?;
             let array = self.column(view, column, &spec, target, pass)?;
@@ -325,7 +351,9 @@ where
         for row in 0..view.len() {
             let value = view.vector(column, row);
             let changed = match &value {
-                Some(VectorValue::Dense(values) | VectorValue::Multi(values)) => Some((self.change)(spec, values, pass)),
+                Some(VectorValue::Dense(values) | VectorValue::Multi(values)) => {
+                    Some((self.change)(spec, values, pass))
+                }
                 Some(VectorValue::Widened(values)) => Some((self.change)(spec, values, pass)),
                 _ => None,
             };

@@ -112,7 +112,7 @@ impl ChangeArgs {
 
 fn map_file(path: &PathBuf) -> Result<MapFile> {
     let bytes = std::fs::read(path).map_err(|e| StorageError::new("read", path, e))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Error::usage("the map is no UTF-8 text").with("file", path.display()))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| Error::usage("the map is no UTF-8 text").with("file", path.display()))?;
     Ok(MapFile { path: path.clone(), text })
 }

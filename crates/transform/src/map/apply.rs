@@ -156,7 +156,8 @@ impl Map {
             return Err(format!("the record has a {what} already, and the field `{}` is to become it", from.what));
         }
         if let Some(value) = taken {
-            let text = serde_json::from_str(&value).map_err(|_| format!("field `{}` is no text: {value}", from.what))?;
+            let text =
+                serde_json::from_str(&value).map_err(|_| format!("field `{}` is no text: {value}", from.what))?;
             *column = Some(text);
         }
         Ok(())
@@ -165,7 +166,8 @@ impl Map {
     fn identify(&self, fields: &mut Vec<Entry<'_>>, record: &mut Texts, seen: &mut [bool]) -> Outcome<()> {
         let taken = match &self.id_from {
             Some(from) => {
-                let value = take(fields, &from.what).ok_or_else(|| format!("there is no field `{}` for the id", from.what))?;
+                let value =
+                    take(fields, &from.what).ok_or_else(|| format!("there is no field `{}` for the id", from.what))?;
                 seen[from.mention] = true;
                 Some(value)
             }
@@ -281,7 +283,8 @@ impl<'a> Tree<'a> {
         match self {
             Tree::Leaf(text) => text,
             Tree::Node(below) => {
-                let fields: Vec<Entry<'a>> = below.into_iter().map(|(key, tree)| (Cow::Owned(key), tree.text())).collect();
+                let fields: Vec<Entry<'a>> =
+                    below.into_iter().map(|(key, tree)| (Cow::Owned(key), tree.text())).collect();
                 Cow::Owned(object(&fields))
             }
         }

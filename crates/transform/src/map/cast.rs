@@ -50,7 +50,9 @@ impl To {
         let no = || format!("{text:?} is no {}", self.name());
         let is_integer = |text: &str| {
             let digits = text.strip_prefix('-').unwrap_or(text);
-            !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'))
+            !digits.is_empty()
+                && digits.bytes().all(|b| b.is_ascii_digit())
+                && (digits == "0" || !digits.starts_with('0'))
         };
         let float = || text.parse::<f64>().ok().filter(|value| value.is_finite());
         match self {
@@ -101,7 +103,9 @@ pub fn json_of(value: &toml::Value) -> Result<String, String> {
             literal(|out| append_array_of(&items, out, |item, out| out.extend_from_slice(item.as_bytes())))
         }
         Value::Table(table) => {
-            let entry = |(key, value): (&String, &Value)| Ok(format!("{}:{}", literal(|out| append_string(key, out)), json_of(value)?));
+            let entry = |(key, value): (&String, &Value)| {
+                Ok(format!("{}:{}", literal(|out| append_string(key, out)), json_of(value)?))
+            };
             format!("{{{}}}", table.iter().map(entry).collect::<Result<Vec<_>, String>>()?.join(","))
         }
     })

@@ -19,7 +19,8 @@ impl Map {
         if places.into_iter().flatten().any(touched) || self.renamed.keys().any(|name| self.rename.contains_key(name)) {
             return None;
         }
-        let taken: Vec<&str> = [&self.document_from, &self.namespace_from].into_iter().flatten().map(|from| from.what.as_str()).collect();
+        let taken: Vec<&str> =
+            [&self.document_from, &self.namespace_from].into_iter().flatten().map(|from| from.what.as_str()).collect();
         let mut text = String::new();
         let rename: BTreeMap<&str, &str> = self
             .renamed
@@ -30,7 +31,11 @@ impl Map {
         table(&mut text, "rename", rename);
         table(&mut text, "document", self.moved(&self.document_from, &self.document_to));
         table(&mut text, "namespace", self.moved(&self.namespace_from, &self.namespace_to));
-        table(&mut text, "vectors.rename", self.vector_rename.iter().map(|(from, to)| (to.as_str(), from.as_str())).collect());
+        table(
+            &mut text,
+            "vectors.rename",
+            self.vector_rename.iter().map(|(from, to)| (to.as_str(), from.as_str())).collect(),
+        );
         if let Some(separator) = &self.flatten {
             text = format!("unflatten = {}\n{text}", quoted(separator));
         }

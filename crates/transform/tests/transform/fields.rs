@@ -78,8 +78,7 @@ fn again(generator: &Generator, text: &str) -> tranship_testkit::MemorySource {
             panic!("{reject:?}")
         }
     }
-    let wrapped =
-        tranship_transform::wrap(Box::new(crate::support::Filed(source(generator))), &map(text)).unwrap();
+    let wrapped = tranship_transform::wrap(Box::new(crate::support::Filed(source(generator))), &map(text)).unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let context = PrepareContext { memory_bytes: 64 << 20, split_bytes: 1 << 20, scratch: scratch.path() };
     let prepared = wrapped.prepare(&context).unwrap();
@@ -130,7 +129,11 @@ rename = { title = "" }
     for (old, new) in with_row.iter().zip(&found.records) {
         let (old_json, new_json) = (old.json(), new.json());
         assert_eq!(new.id, format!("r-{}", old_json["row"]));
-        let kept = if old.id.parse::<u64>().is_ok() && new_json["old_id"].is_number() { json!(old.id.parse::<u64>().unwrap()) } else { json!(old.id) };
+        let kept = if old.id.parse::<u64>().is_ok() && new_json["old_id"].is_number() {
+            json!(old.id.parse::<u64>().unwrap())
+        } else {
+            json!(old.id)
+        };
         assert_eq!(new_json["old_id"], kept);
         assert_eq!(new_json["tags"], json!(["a", 1, 2.0]));
         assert_eq!(new_json["source"], "import");
@@ -156,7 +159,10 @@ fn a_field_that_is_in_the_way_sets_the_record_aside() {
     assert!(found.records.iter().all(|record| record.metadata.is_none()));
     assert!(found.rejects.iter().all(|reject| reject.reason.contains("field `row`")), "{:?}", found.rejects[0]);
     let found = changed(&generator(1), &map("document.to = \"row\""));
-    assert!(!found.rejects.is_empty() && found.records.iter().all(|record| record.metadata.as_ref().is_none_or(|text| text.contains("row"))));
+    assert!(
+        !found.rejects.is_empty()
+            && found.records.iter().all(|record| record.metadata.as_ref().is_none_or(|text| text.contains("row")))
+    );
 }
 
 #[test]
@@ -184,23 +190,26 @@ fn a_program_makes_records_anew_and_its_errors_set_them_aside() {
     let program = |text: &str| Transforms { map_jq: Some(text.to_owned()), ..Transforms::default() };
     let generator = generator(9);
     let all = plain(&generator);
-    let found = changed(&generator, &program(".metadata |= (. // {} | {row, big: 9007199254740993, half: (1/2)}) | del(.document)"));
+    let found = changed(
+        &generator,
+        &program(".metadata |= (. // {} | {row, big: 9007199254740993, half: (1/2)}) | del(.document)"),
+    );
     assert!(found.rejects.is_empty());
     for (old, new) in all.records.iter().zip(&found.records) {
         assert_eq!(new.json(), json!({"row": old.json()["row"], "big": 9_007_199_254_740_993_u64, "half": 0.5}));
         assert_eq!((new.document.as_ref(), &new.vectors, &new.namespace), (None, &old.vectors, &old.namespace));
     }
     let with_row = all.records.iter().filter(|record| record.metadata.is_some()).count();
-    let found = changed(&generator, &program("select(.metadata != null)"));
+    let found = changed(&generator, &program("select(.metadata != {})"));
     assert_eq!((found.records.len(), found.rejects.len()), (with_row, 0));
     for (text, reason) in [
-        ("if .metadata == null then error(\"bare\") else . end", "bare"),
-        ("if .metadata == null then (., .) else . end", "more than one"),
-        ("if .metadata == null then .extra = 1 else . end", "`extra`"),
-        ("if .metadata == null then .metadata = [] else . end", "object"),
-        ("if .metadata == null then .metadata.x = nan else . end", "metadata"),
-        ("if .metadata == null then del(.id) else . end", "without id"),
-        ("if .metadata == null then 1 else . end", "not an object"),
+        ("if .metadata == {} then error(\"bare\") else . end", "bare"),
+        ("if .metadata == {} then (., .) else . end", "more than one"),
+        ("if .metadata == {} then .extra = 1 else . end", "`extra`"),
+        ("if .metadata == {} then .metadata = [] else . end", "object"),
+        ("if .metadata == {} then .metadata.x = nan else . end", "metadata"),
+        ("if .metadata == {} then del(.id) else . end", "without id"),
+        ("if .metadata == {} then 1 else . end", "not an object"),
     ] {
         let found = changed(&generator, &program(text));
         assert_eq!((found.records.len(), found.rejects.len()), (with_row, all.records.len() - with_row), "{text}");

@@ -23,7 +23,9 @@ fn filter_jq(text: &str) -> Transforms {
 type Case = (&'static str, &'static str, fn(&Record) -> bool);
 
 const CASES: [Case; 9] = [
-    ("row < 100", ".metadata | has(\"row\")? and .row < 100", |r| r.json()["row"].as_u64().is_some_and(|row| row < 100)),
+    ("row < 100", ".metadata | has(\"row\")? and .row < 100", |r| {
+        r.json()["row"].as_u64().is_some_and(|row| row < 100)
+    }),
     ("k0 = 1", ".metadata.k0 as $k | ($k == 1) or (($k | type) == \"array\" and any($k[]; . == 1))", |r| {
         let value = &r.json()["k0"];
         value.as_f64() == Some(1.0) || value.as_array().is_some_and(|list| list.contains(&1.into()))
@@ -33,13 +35,19 @@ const CASES: [Case; 9] = [
     }),
     ("not exists document", ".document == null", |r| r.document.is_none()),
     ("namespace = \"tenant ü\"", ".namespace == \"tenant ü\"", |r| r.namespace.as_deref() == Some("tenant ü")),
-    ("id in [0, 21, \"id-4\"]", ".id as $id | any(0, 21, \"id-4\"; . == $id)", |r| ["0", "21", "id-4"].contains(&r.id.as_str())),
-    ("k2 = true or (k3 = null and not k0 = \"x\")", ".metadata | . != null and (.k2 == true or (has(\"k3\") and .k3 == null and ((.k0 == \"x\") or ((.k0 | type) == \"array\" and any(.k0[]; . == \"x\")) | not)))", |r| {
-        let json = r.json();
-        let null = json.as_object().is_some_and(|fields| fields.get("k3").is_some_and(|v| v.is_null()));
-        let x = json["k0"] == "x" || json["k0"].as_array().is_some_and(|list| list.contains(&"x".into()));
-        json["k2"] == true || (null && !x)
+    ("id in [0, 21, \"id-4\"]", ".id as $id | any(0, 21, \"id-4\"; . == $id)", |r| {
+        ["0", "21", "id-4"].contains(&r.id.as_str())
     }),
+    (
+        "k2 = true or (k3 = null and not k0 = \"x\")",
+        ".metadata | . != null and (.k2 == true or (has(\"k3\") and .k3 == null and ((.k0 == \"x\") or ((.k0 | type) == \"array\" and any(.k0[]; . == \"x\")) | not)))",
+        |r| {
+            let json = r.json();
+            let null = json.as_object().is_some_and(|fields| fields.get("k3").is_some_and(|v| v.is_null()));
+            let x = json["k0"] == "x" || json["k0"].as_array().is_some_and(|list| list.contains(&"x".into()));
+            json["k2"] == true || (null && !x)
+        },
+    ),
     ("k0.deep.er = true", ".metadata.k0 | type == \"object\" and any(.deep.er[]; . == true)", |r| {
         r.json()["k0"]["deep"]["er"].as_array().is_some_and(|list| list.contains(&true.into()))
     }),
@@ -103,7 +111,8 @@ fn a_dedupe_keeps_the_first_by_id_or_by_content() {
     let all = plain(&generator()).records;
     assert_eq!(read(twice(), &by(Dedupe::Id)).unwrap().records, all);
     // Generated records that hold next to nothing are the same but for their ids.
-    let content = |record: &Record| format!("{:?}", (&record.namespace, &record.vectors, &record.document, record.json()));
+    let content =
+        |record: &Record| format!("{:?}", (&record.namespace, &record.vectors, &record.document, record.json()));
     let mut met = std::collections::HashSet::new();
     let wanted: Vec<&Record> = all.iter().filter(|record| met.insert(content(record))).collect();
     assert!(wanted.len() < all.len());

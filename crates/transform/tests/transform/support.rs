@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use tranship_collection::CollectionSchema;
 use tranship_connector::transforms::MapFile;
-use tranship_connector::{Changed, PrepareContext, Prepared, Reject, RejectSink, Result, Source, Transforms, transforms};
+use tranship_connector::{
+    Changed, PrepareContext, Prepared, Reject, RejectSink, Result, Source, Transforms, transforms,
+};
 use tranship_storage::SourceIdentity;
 use tranship_storage::identity::FileIdentity;
 use tranship_testkit::reading::{self, Outcome, Record, Vector};

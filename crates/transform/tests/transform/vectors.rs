@@ -127,7 +127,8 @@ fn fewer_dimensions_are_the_first_ones_and_the_steps_combine() {
     }
     for (old, new) in all.records.iter().zip(&found.records) {
         assert_eq!(old.vectors.get("terms"), new.vectors.get("terms"));
-        if let (Some(Vector::Multi(old)), Some(Vector::Multi(new))) = (old.vectors.get("rows"), new.vectors.get("rows")) {
+        if let (Some(Vector::Multi(old)), Some(Vector::Multi(new))) = (old.vectors.get("rows"), new.vectors.get("rows"))
+        {
             let wanted: Vec<f32> = old.chunks(12).flat_map(|row| row[..5].to_vec()).collect();
             assert_eq!(&wanted, new);
         }
