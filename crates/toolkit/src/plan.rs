@@ -79,7 +79,7 @@ pub fn plan(options: &PlanOptions, settings: &Settings<'_>) -> Result<PlanReport
     };
     Ok(PlanReport {
         schema: prepared.schema().clone(),
-        records: prepared.ledger().live,
+        records: prepared.ledger().live.or(Some(found.records).filter(|records| *records > 0)),
         source_bytes: identity.bytes(),
         splits: (!identity.files.is_empty()).then_some(splits),
         memory_per_split_bytes: memory,
