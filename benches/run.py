@@ -266,6 +266,29 @@ def fingerprint(options):
     return Bench("fingerprint", "fingerprint of an archive", rows, dim, source, facts, contenders)
 
 
+def transform(options):
+    """JSONL through a map of fields and through a jq program, beside the plain conversion and a Python loop that does what the program does."""
+    rows, dim = options.rows or 100_000, options.dim or 384
+    source, facts = jsonl_source(options, rows, dim)
+    out = os.path.join(options.work, "out")
+    fields = os.path.join(options.work, "fields.toml")
+    with open(fields, "w", encoding="utf-8") as file:
+        file.write('drop = ["chunk"]\nrename = { language = "lang" }\ndefault = { kind = "page" }\n[cast]\npage = "text"\n')
+    program = ".metadata.page += 1 | .metadata.lang = .metadata.language | del(.metadata.language)"
+
+    def through(name, target, flags):
+        command = [*tranship(options, f"jsonl:{source}", target), *flags]
+        proof = [options.tranship, "verify", f"jsonl:{source}", target, *flags]
+        return Contender(name, command, target.split(":")[1], proof=proof)
+
+    mapped = through("tranship, --map, archive", f"archive:{out}.map.tranship", ["--map", fields])
+    plain = through("tranship, plain, archive", f"archive:{out}.plain.tranship", [])
+    program_run = through("tranship, --map-jq, JSONL", f"jsonl:{out}.jq.jsonl", ["--map-jq", program])
+    loop = through("Python loop, JSONL", f"jsonl:{out}.loop.jsonl", ["--map-jq", program])
+    loop.command = python("peers/transform_loop.py", source, f"{out}.loop.jsonl")
+    return Bench("transform", "JSONL changed on the way", rows, dim, source, facts, [mapped, plain, program_run, loop])
+
+
 BENCHES = {
     "jsonl-archive": jsonl_archive,
     "archive-jsonl": archive_jsonl,
@@ -279,6 +302,7 @@ BENCHES = {
     "bundle-pgvector": bundle_pgvector,
     "verify": verify,
     "fingerprint": fingerprint,
+    "transform": transform,
 }
 
 

@@ -26,3 +26,4 @@ mod sequences;
 mod sets;
 mod support;
 mod transfer;
+mod transforms;

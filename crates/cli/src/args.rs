@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod change;
+
+pub use change::{ChangeArgs, Side};
+
 /// Moves whole vector collections between databases through files, and proves that nothing was lost.
 #[derive(Debug, Parser)]
 #[command(name = "tranship", version, about, propagate_version = true, arg_required_else_help = true)]
@@ -105,6 +109,8 @@ pub struct SourceArgs {
     /// Longest line of JSONL
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = line_size)]
     pub max_line: u64,
+    #[command(flatten)]
+    pub change: ChangeArgs,
 }
 
 /// The second of two sources.

@@ -160,6 +160,7 @@ pub fn inspected(report: &InspectReport) -> String {
         if !info.schema.aliases.is_empty() {
             line!(text, "  aliases    {}", info.schema.aliases.join(", "));
         }
+        described::changes(&info.schema).iter().for_each(|change| line!(text, "  changed    {change}"));
         info.producer.iter().for_each(|producer| line!(text, "  producer   {producer}"));
         info.notes.iter().for_each(|note| line!(text, "  note       {note}"));
         collection.unread.iter().for_each(|reason| line!(text, "  not read   {reason}"));
@@ -167,7 +168,12 @@ pub fn inspected(report: &InspectReport) -> String {
             let ledger = full.ledger;
             if let (Some(raw), Some(live)) = (ledger.raw, ledger.live) {
                 let (deleted, superseded) = (ledger.deleted, ledger.superseded);
-                line!(text, "  rows       {raw} raw = {live} live + {deleted} deleted + {superseded} superseded");
+                let filtered =
+                    if ledger.filtered > 0 { format!(" + {} filtered", ledger.filtered) } else { String::new() };
+                line!(
+                    text,
+                    "  rows       {raw} raw = {live} live + {deleted} deleted + {superseded} superseded{filtered}"
+                );
             }
             line!(text, "  digest     {}", full.fingerprint.digest);
             for (key, field) in &full.profile.fields {
@@ -196,6 +202,9 @@ pub fn planned(report: &PlanReport) -> String {
     line!(text, "  records  {}", shown(report.records));
     line!(text, "  source   {} bytes in {} splits", report.source_bytes, shown(report.splits));
     line!(text, "  memory   {} MiB per split, {} at once", report.memory_per_split_bytes >> 20, report.parallel_splits);
+    for change in &report.changes {
+        line!(text, "  change   {}: {} -> {} ({})", change.path, change.from, change.to, grade(change.grade));
+    }
     losses(&mut text, &report.losses);
     if !report.needs_consent.is_empty() {
         line!(
@@ -227,6 +236,15 @@ pub fn converted(report: &ConvertReport) -> String {
         report.run.fingerprint.digest,
         report.target
     );
+    if let (true, Some(raw)) = (report.run.ledger.filtered > 0, report.run.ledger.raw) {
+        let tranship_connector::RowLedger { deleted, superseded, filtered, .. } = report.run.ledger;
+        let (live, rejected) = (report.run.records, report.run.rejected);
+        line!(
+            text,
+            "  rows     {raw} raw = {live} live + {deleted} deleted + {superseded} superseded + {filtered} filtered + {rejected} rejected"
+        );
+    }
+    report.changed_lines().iter().for_each(|change| line!(text, "  change   {change}"));
     losses(&mut text, &report.losses);
     report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
     text

@@ -18,6 +18,7 @@ use crate::mapping::Mapping;
 use crate::rules::Rules;
 use crate::source::{RowLedger, Source};
 use crate::survey::Survey;
+use crate::transforms::Changed;
 
 /// A target that collections are written to.
 pub trait Sink: Send + Sync {
@@ -115,7 +116,7 @@ pub struct Negotiated {
 }
 
 /// A finished shard. Serialised as the shard's fragment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ShardOutput {
     /// Ordinal of the split.
     pub ordinal: u64,
@@ -132,6 +133,9 @@ pub struct ShardOutput {
     /// Null values per vector column.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub null_vectors: BTreeMap<String, u64>,
+    /// What transforms did to the records of the split.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed: Changed,
     /// Digest of a stream's split, to recognise it on resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_digest: Option<String>,

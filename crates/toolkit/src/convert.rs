@@ -1,7 +1,9 @@
 //! Moves one collection from a source to a target.
 
 use serde::Serialize;
-use tranship_connector::{CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, RowLedger, Sink, Survey};
+use tranship_connector::{
+    Changed, CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, RowLedger, Sink, Survey,
+};
 use tranship_pipeline::{RunOptions, RunReport, run};
 use tranship_storage::staging::with_suffix;
 
@@ -47,8 +49,9 @@ pub struct ConvertReport {
     /// What the run did.
     #[serde(flatten)]
     pub run: RunReport,
-    /// How the source's rows add up.
-    pub ledger: RowLedger,
+    /// What was asked to be changed on the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Loss>,
     /// What the target changed or lost.
     pub losses: Vec<Loss>,
     /// What else is worth telling.
@@ -56,6 +59,29 @@ pub struct ConvertReport {
     /// Rejects that the target has no place for.
     #[serde(skip)]
     pub rejects: Vec<Reject>,
+}
+
+impl ConvertReport {
+    /// What the transforms did, step by step, in words.
+    pub fn changed_lines(&self) -> Vec<String> {
+        let asked = self.changes.iter().map(|change| format!("{}: {} -> {}", change.path, change.from, change.to));
+        asked.chain(counted_lines(&self.run.changed)).collect()
+    }
+}
+
+fn counted_lines(changed: &Changed) -> Vec<String> {
+    let line = |(step, change): (&String, &tranship_connector::Change)| {
+        let error = change.error.map_or(String::new(), |error| {
+            let elements = match error.elements {
+                0 => String::new(),
+                _ => format!(", elements differ by {:.3e} at most and {:.3e} on average", error.largest, error.mean()),
+            };
+            let (least, mean) = (error.least_cosine, error.mean_cosine());
+            format!("{elements}, cosine to the original {least:.6} at least and {mean:.6} on average")
+        });
+        format!("{step}: {} records left out, {} changed{error}", change.dropped, change.changed)
+    };
+    changed.iter().map(line).collect()
 }
 
 /// Moves one collection.
@@ -108,7 +134,7 @@ pub fn convert_into(
         source: options.source.clone(),
         target: options.target.clone(),
         collection: prepared.schema().name.clone(),
-        ledger: prepared.ledger(),
+        changes: prepared.changes(),
         losses: negotiated.losses,
         notes: prepared.notes(),
         rejects: std::mem::take(&mut report.rejects),

@@ -351,7 +351,9 @@ fn to_archive(
     if !kept {
         let to_archive =
             ConvertOptions { target: archive.to_owned(), open: open_options.clone(), ..options.convert.clone() };
-        report.notes = convert(&to_archive, settings)?.notes;
+        let converted = convert(&to_archive, settings)?;
+        report.notes = converted.notes.clone();
+        report.notes.extend(converted.changed_lines());
     }
     let archive = Archive::open(&report.archive)?;
     let manifest = archive.manifest();

@@ -32,6 +32,7 @@ pub fn source(text: &str, options: &OpenOptions) -> Result<Opened> {
         Some(metric) => with_metric(source, metric)?,
         None => source,
     };
+    let source = tranship_transform::wrap(source, &options.transforms)?;
     let compressed = locator.path.is_file() && Compression::of_file(&locator.path)? != Compression::None;
     Ok(Opened { label: text.to_owned(), connector, compressed, source })
 }
@@ -49,6 +50,9 @@ pub fn list(text: &str, options: &OpenOptions) -> Result<(&'static Connector, Ve
     let mut infos = list(&locator, options)?;
     if let Some(metric) = options.metric {
         infos.iter_mut().for_each(|info| declare(&mut info.schema, metric));
+    }
+    for info in &mut infos {
+        tranship_transform::declare(info, &options.transforms)?;
     }
     Ok((connector, infos))
 }
