@@ -69,8 +69,17 @@ pub fn convert_surveyed(
     measured: Option<&Survey>,
     settings: &Settings<'_>,
 ) -> Result<ConvertReport> {
+    convert_opened(open::source(&options.source, &options.open)?, options, measured, settings)
+}
+
+/// Moves one collection that is open already.
+pub fn convert_opened(
+    opened: open::Opened,
+    options: &ConvertOptions,
+    measured: Option<&Survey>,
+    settings: &Settings<'_>,
+) -> Result<ConvertReport> {
     refuse_own_work_file(options)?;
-    let opened = open::source(&options.source, &options.open)?;
     let (connector, sink) = open::sink(&options.target, &options.create_options())?;
     let scratch = settings.scratch()?;
     // Before it is prepared: what the state of the source is made of must be there at the end as well.

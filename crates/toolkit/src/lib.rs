@@ -21,6 +21,7 @@ pub mod open;
 pub mod plan;
 pub mod providers;
 pub mod recall;
+pub mod reembed;
 pub mod sample;
 pub mod settings;
 pub mod survey;

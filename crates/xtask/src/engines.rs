@@ -25,6 +25,7 @@ pub const FOR_TESTS: &[&str] = &[
     "milvus-lite",
     "rocksdb",
     "bson",
+    "embed",
 ];
 
 /// Made only when named or with `--all`: the tests read stored dumps of the old engines.
