@@ -7,17 +7,20 @@ The package brings the weights of 256 dimensions.
 """
 
 import json
+import pathlib
 import sys
 from importlib.metadata import version
 
-from wordllama import WordLlama
+import wordllama
 
 DIMS = 256
 
 
 def main():
     json.loads(sys.stdin.readline())
-    model = WordLlama.load(dim=DIMS, disable_download=True)
+    # The package looks for its own tokenizer where it keeps downloads only, so that is where it is told to look.
+    package = pathlib.Path(wordllama.__file__).parent
+    model = wordllama.WordLlama.load(dim=DIMS, cache_dir=package, disable_download=True)
     about = {"model": f"wordllama-l2-supercat-{DIMS} {version('wordllama')}", "dims": DIMS, "normalised": True}
     print(json.dumps({"tranship_hook": 1, **about}), flush=True)
     for line in sys.stdin:

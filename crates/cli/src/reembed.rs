@@ -69,7 +69,10 @@ fn text(report: &ReembedReport) -> String {
     let mut text = render::converted(&report.convert);
     let (space, fill) = (&report.space, &report.embedding);
     let mut line = |name: &str, value: String| text.push_str(&render::one_line(&format!("  {name:<8} {value}")));
-    line("model", format!("{}, {} dimensions{}", space.model, space.dims, if space.normalised { ", unit length" } else { "" }));
+    line(
+        "model",
+        format!("{}, {} dimensions{}", space.model, space.dims, if space.normalised { ", unit length" } else { "" }),
+    );
     line(
         "texts",
         format!(
@@ -78,7 +81,10 @@ fn text(report: &ReembedReport) -> String {
         ),
     );
     let cost = fill.cost.map(|cost| format!(", cost {cost:.4}")).unwrap_or_default();
-    line("calls", format!("{}, {} restarts, {} tokens{cost}, {:.1} s", fill.calls, fill.restarts, fill.tokens, fill.seconds));
+    line(
+        "calls",
+        format!("{}, {} restarts, {} tokens{cost}, {:.1} s", fill.calls, fill.restarts, fill.tokens, fill.seconds),
+    );
     let apart = [
         (fill.refused, "refused by the hook"),
         (fill.without_text, "without text"),
@@ -87,7 +93,8 @@ fn text(report: &ReembedReport) -> String {
         (fill.split, "split"),
         (fill.damaged, "damaged in the cache"),
     ];
-    let apart: Vec<String> = apart.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let apart: Vec<String> =
+        apart.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     if !apart.is_empty() {
         line("apart", apart.join(", "));
     }

@@ -98,7 +98,9 @@ impl Bridge {
     pub fn map(&self, old: &[f32], out: &mut Vec<f32>) {
         let start = out.len();
         let old = prepared(old, self.normalised);
-        out.extend(self.matrix.chunks_exact(self.old_dims).zip(&self.offset).map(|(row, offset)| dot(row, &old) + offset));
+        out.extend(
+            self.matrix.chunks_exact(self.old_dims).zip(&self.offset).map(|(row, offset)| dot(row, &old) + offset),
+        );
         if self.normalised {
             to_unit(&mut out[start..]);
         }
@@ -182,7 +184,8 @@ impl<'a> Fitter<'a> {
         let mapped: Vec<Vec<f32>> = self.held.iter().map(|(old, _)| mapped(&bridge, old)).collect();
         let truth: Vec<&[f32]> = self.held.iter().map(|(_, new)| new.as_slice()).collect();
         let recall = recall(&truth, &mapped.iter().map(Vec::as_slice).collect::<Vec<_>>(), metric);
-        let cosines = truth.iter().zip(&mapped).map(|(truth, mapped)| f64::from(cosine_similarity(truth, mapped).unwrap_or(0.0)));
+        let cosines =
+            truth.iter().zip(&mapped).map(|(truth, mapped)| f64::from(cosine_similarity(truth, mapped).unwrap_or(0.0)));
         let report = BridgeReport {
             kind: self.options.kind,
             fitted: self.fitted,

@@ -21,6 +21,7 @@ use tranship_collection::BatchView;
 use tranship_connector::{Error, ErrorKind, Prepared, Reject, RejectSink, Result};
 use tranship_pipeline::Progress;
 use tranship_pipeline::engine::interrupted;
+use tranship_storage::Journal;
 
 use crate::process::Process;
 use crate::recover;
@@ -76,7 +77,9 @@ impl HookOptions {
     pub fn budget(&self) -> Result<Option<u64>> {
         let by_cost = match (self.max_cost, self.price) {
             (Some(_), None) => {
-                return Err(Error::usage("--max-cost needs --price").hint("say what 1,000 tokens cost, as in --price 0.00002"));
+                return Err(
+                    Error::usage("--max-cost needs --price").hint("say what 1,000 tokens cost, as in --price 0.00002")
+                );
             }
             (Some(cost), Some(price)) if price > 0.0 => Some((cost / price * 1000.0) as u64),
             _ => None,
@@ -166,6 +169,11 @@ pub fn fill(
 ) -> Result<Filled> {
     let started = Instant::now();
     let budget = hook.budget()?;
+    let held = Journal::open(&context.cache.join("lock"))?;
+    if !held.try_lock()? {
+        return Err(Error::new(ErrorKind::Io, format!("another run is filling {}", context.cache.display()))
+            .hint("wait for the other run to end, or give another --cache"));
+    }
     let recovered = recover::recover(context.cache, context.memory_bytes, hook.timeout, context.cancel)?;
     let base = context.cache.join(format!("hook-{}-0-0", std::process::id()));
     let first = Process::start(&hook.command, &base, hook.batch, hook.timeout, context.cancel)?;
@@ -211,7 +219,6 @@ pub fn fill(
     report.cost = hook.cost(kept.tokens);
     report.refused = kept.refused.len() as u64;
     report.seconds = started.elapsed().as_secs_f64();
-    // What was appended since must be readable: the store's reader goes by offsets alone.
     Ok(Filled { space, store, refused: kept.refused, report })
 }
 
@@ -327,6 +334,9 @@ fn keep(answers: &Receiver<Done>, shared: &Shared<'_>, books: &Books) -> Kept {
     let mut kept = Kept { is_whole: true, ..Kept::default() };
     while let Ok(first) = answers.recv() {
         let batch: Vec<Done> = std::iter::once(first).chain(answers.try_iter()).collect();
+        if !kept.is_whole {
+            continue;
+        }
         if let Err(error) = keep_batch(batch, shared, books, &mut kept) {
             // A refusal leaves everything in the cache; a full disk leaves the answers with the hook's files.
             kept.is_whole &= error.kind() == ErrorKind::TooManyRejects;
@@ -455,7 +465,11 @@ impl Feeder<'_> {
         }
         self.open_bytes += text.len();
         self.open.push(Wanted { digest, text, id: id.to_owned(), tokens });
-        if self.open.len() >= self.shared.hook.batch.max(1) || self.open_bytes >= BATCH_BYTES { self.send() } else { Ok(()) }
+        if self.open.len() >= self.shared.hook.batch.max(1) || self.open_bytes >= BATCH_BYTES {
+            self.send()
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes the tokens out of the budget, if they are in it.

@@ -78,7 +78,8 @@ impl Process {
             .stderr(stderr.stdio()?)
             .process_group(0)
             .spawn();
-        let mut child = child.map_err(|e| Error::new(ErrorKind::Io, "cannot start a shell for the hook").caused_by(e))?;
+        let mut child =
+            child.map_err(|e| Error::new(ErrorKind::Io, "cannot start a shell for the hook").caused_by(e))?;
         let (questions, lines) = unbounded::<String>();
         let writer = child.stdin.take().map(|mut stdin| {
             // A hook that does not read must not hold up whoever watches its clock. One that is gone shows by its end.
@@ -90,7 +91,13 @@ impl Process {
                 }
             })
         });
-        let space = Space { model: String::new(), dims: 0, normalised: false, max_tokens: None, parameters: serde_json::Value::Null };
+        let space = Space {
+            model: String::new(),
+            dims: 0,
+            normalised: false,
+            max_tokens: None,
+            parameters: serde_json::Value::Null,
+        };
         let mut process = Process {
             space,
             child,
@@ -167,7 +174,8 @@ impl Process {
             return Ok(Look::Line(line));
         }
         // Asked before reading: what was written before the end is read after it.
-        let ended = self.child.try_wait().map_err(|e| Error::new(ErrorKind::Io, "cannot ask after the hook").caused_by(e))?;
+        let ended =
+            self.child.try_wait().map_err(|e| Error::new(ErrorKind::Io, "cannot ask after the hook").caused_by(e))?;
         let before = self.buffer.len();
         self.buffer.resize(before + READ_BYTES, 0);
         let count = self.input.read_at(self.read, &mut self.buffer[before..])?;

@@ -37,7 +37,8 @@ pub fn greeted(line: &str) -> Result<Space, String> {
         #[serde(flatten)]
         space: Space,
     }
-    let version = serde_json::from_str::<serde_json::Value>(line).ok().and_then(|value| value["tranship_hook"].as_u64());
+    let version =
+        serde_json::from_str::<serde_json::Value>(line).ok().and_then(|value| value["tranship_hook"].as_u64());
     match version {
         Some(VERSION) => {}
         Some(other) => return Err(format!("speaks version {other} of the protocol, not {VERSION}")),
@@ -98,7 +99,10 @@ pub fn answered(line: &str, dims: usize, asked: impl Fn(u64) -> Option<usize>) -
     }
     let lists = [found.errors.as_ref().map(Vec::len), found.tokens.as_ref().map(Vec::len)];
     if lists.into_iter().flatten().any(|length| length != texts) {
-        return Err(format!("answered errors or tokens of another number than the {texts} texts of batch {}", found.batch));
+        return Err(format!(
+            "answered errors or tokens of another number than the {texts} texts of batch {}",
+            found.batch
+        ));
     }
     let mut errors = found.errors.unwrap_or_default().into_iter();
     let mut tokens = found.tokens.unwrap_or_default().into_iter();
@@ -134,10 +138,10 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_one_text_leaves_the_others() {
-        assert_eq!(rows(r#"{"batch":1,"vectors":[[1,2.5],null],"errors":[null,"empty"]}"#), [
-            Ok(vec![1.0, 2.5]),
-            Err("the hook says: empty".to_owned())
-        ]);
+        assert_eq!(
+            rows(r#"{"batch":1,"vectors":[[1,2.5],null],"errors":[null,"empty"]}"#),
+            [Ok(vec![1.0, 2.5]), Err("the hook says: empty".to_owned())]
+        );
         let found = rows(r#"{"batch":1,"vectors":[[1,NaN],[1,2,3]]}"#);
         assert!(found[0].as_ref().unwrap_err().contains("NaN") && found[1].as_ref().unwrap_err().contains("3 dim"));
         assert!(rows(r#"{"batch":1,"vectors":[[1,1e39],[1,2]]}"#)[0].is_err());
@@ -145,10 +149,16 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_answer_is_a_fault_of_the_hook() {
-        for line in ["hello", "{}", r#"{"batch":1,"vectors":[[1,2]]}"#, r#"{"batch":1,"vectors":[[1,2],[1,2]],"tokens":[1]}"#] {
+        for line in
+            ["hello", "{}", r#"{"batch":1,"vectors":[[1,2]]}"#, r#"{"batch":1,"vectors":[[1,2],[1,2]],"tokens":[1]}"#]
+        {
             assert!(answered(line, 2, |_| Some(2)).is_err(), "{line}");
         }
-        assert!(answered(r#"{"batch":9,"vectors":[]}"#, 2, |batch| (batch < 9).then_some(2)).unwrap_err().contains("not asked"));
+        assert!(
+            answered(r#"{"batch":9,"vectors":[]}"#, 2, |batch| (batch < 9).then_some(2))
+                .unwrap_err()
+                .contains("not asked")
+        );
         assert!(answered(r#"{"batch":1,"error":"429"}"#, 2, |_| Some(2)).unwrap().rows.is_err());
     }
 

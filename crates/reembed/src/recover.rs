@@ -78,7 +78,8 @@ fn wait_for_end(answers: &Journal, timeout: Duration, cancel: &AtomicBool) -> Re
 }
 
 fn take_up(dir: &Path, base: &Path, memory_bytes: u64) -> Result<u64> {
-    let text = |suffix: &str| std::fs::read(with(base, suffix)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let text =
+        |suffix: &str| std::fs::read(with(base, suffix)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let (Ok(answers), Ok(sent)) = (text("answers"), text("sent")) else { return Ok(0) };
     let sent: HashMap<u64, Sent> =
         sent.lines().filter_map(|line| serde_json::from_str(line).ok()).map(|sent: Sent| (sent.batch, sent)).collect();

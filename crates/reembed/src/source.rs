@@ -91,7 +91,10 @@ impl Target {
     }
 
     fn provenance(&self, old: Option<&VectorSpec>) -> serde_json::Value {
-        let bridge = self.bridge.as_ref().map(|(options, _, report)| serde_json::json!({ "options": options, "outcome": report }));
+        let bridge = self
+            .bridge
+            .as_ref()
+            .map(|(options, _, report)| serde_json::json!({ "options": options, "outcome": report }));
         serde_json::json!({
             "vector": self.vector,
             "space": self.filled.space,
@@ -114,7 +117,9 @@ impl Target {
             let column = column(view, &self.vector);
             for row in 0..view.len() {
                 let (namespace, id) = (view.namespace(row), view.id(row));
-                let Some(old) = old_values(view, column, row).filter(|_| options.samples(namespace, id)) else { continue };
+                let Some(old) = old_values(view, column, row).filter(|_| options.samples(namespace, id)) else {
+                    continue;
+                };
                 new.clear();
                 if matches!(self.embedded(view, row, &mut new)?, Found::Vector) {
                     fitter.add(namespace, id, &old, &new);

@@ -85,7 +85,12 @@ pub enum Made {
 
 impl Recipe {
     /// Checks the template.
-    pub fn new(template: Option<String>, max_chars: Option<usize>, too_long: TooLong, missing: Missing) -> Result<Self> {
+    pub fn new(
+        template: Option<String>,
+        max_chars: Option<usize>,
+        too_long: TooLong,
+        missing: Missing,
+    ) -> Result<Self> {
         let parts = parse(template.as_deref().unwrap_or("{document}"))?;
         Ok(Recipe { template, max_chars, too_long, missing, parts })
     }
@@ -155,7 +160,8 @@ fn member(object: &str, path: &str) -> Option<String> {
 
 fn parse(template: &str) -> Result<Vec<Part>> {
     let wrong = |what: &str| {
-        Error::usage(format!("--text {what}: {template}")).hint("as in --text '{title}\\n{document}'; {{ and }} are braces")
+        Error::usage(format!("--text {what}: {template}"))
+            .hint("as in --text '{title}\\n{document}'; {{ and }} are braces")
     };
     let (mut parts, mut literal) = (Vec::new(), String::new());
     let mut chars = template.chars().peekable();
@@ -215,8 +221,7 @@ mod tests {
     fn made(recipe: &Recipe, document: Option<&str>, metadata: &str) -> Made {
         let schema = Arc::new(CollectionSchema::new("c"));
         let mut builder = BatchBuilder::new(schema.clone()).unwrap();
-        let row =
-            RowText { id: "7", id_kind: IdKind::Text, namespace: None, document, metadata: Some(metadata) };
+        let row = RowText { id: "7", id_kind: IdKind::Text, namespace: None, document, metadata: Some(metadata) };
         builder.finish_row(row).unwrap();
         let batch = builder.finish().unwrap();
         recipe.make(&BatchView::new(&batch, &schema).unwrap(), 0)

@@ -241,10 +241,13 @@ impl<'a> Worker<'a> {
         if process.space != *self.shared.space {
             let (then, now) = (self.shared.space.to_json(), process.space.to_json());
             process.kill();
-            return Err(Error::new(ErrorKind::PlanChanged, "the hook has become another one: vectors of two spaces must not be mixed")
-                .with("then", then)
-                .with("now", now)
-                .hint("let every start of the hook give the same model, and run the same command again"));
+            return Err(Error::new(
+                ErrorKind::PlanChanged,
+                "the hook has become another one: vectors of two spaces must not be mixed",
+            )
+            .with("then", then)
+            .with("now", now)
+            .hint("let every start of the hook give the same model, and run the same command again"));
         }
         Ok(process)
     }
@@ -257,7 +260,11 @@ impl<'a> Worker<'a> {
             Look::Nothing => {
                 let timeout = self.shared.hook.timeout;
                 if self.flight.front().is_some_and(|flight| flight.since.elapsed() > timeout) {
-                    return self.lose(&format!("did not answer batch {} in {} s", self.oldest(), timeout.as_secs_f64()));
+                    return self.lose(&format!(
+                        "did not answer batch {} in {} s",
+                        self.oldest(),
+                        timeout.as_secs_f64()
+                    ));
                 }
                 process.wait();
                 Ok(())
@@ -288,7 +295,8 @@ impl<'a> Worker<'a> {
             }
             Err(reason) => {
                 let what = format!("gave up on batch {}: {}", flight.job.number, protocol::shortened(&reason));
-                let error = self.process.as_ref().map_or_else(|| Error::bug(what.clone()), |process| process.fault(&what));
+                let error =
+                    self.process.as_ref().map_or_else(|| Error::bug(what.clone()), |process| process.fault(&what));
                 self.ask_again(flight.job, error)
             }
         }

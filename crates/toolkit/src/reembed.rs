@@ -88,8 +88,13 @@ pub fn reembed(options: &ReembedOptions, settings: &Settings<'_>) -> Result<Reem
     };
     let filled = fill(&*prepared, &options.recipe, &wants, &options.hook, context)?;
     let (space, embedding) = (filled.space.clone(), filled.report.clone());
-    let mut target =
-        Target { filled, recipe: options.recipe.clone(), vector: vector.clone(), metric: open_options.metric, bridge: None };
+    let mut target = Target {
+        filled,
+        recipe: options.recipe.clone(),
+        vector: vector.clone(),
+        metric: open_options.metric,
+        bridge: None,
+    };
     if let Some(bridge) = &options.bridge {
         target.fit_bridge(&*prepared, bridge)?;
     }
