@@ -22,6 +22,7 @@ mod migrate;
 mod native;
 mod pinecone_bundle;
 mod probes;
+mod reembed;
 mod sequences;
 mod sets;
 mod support;

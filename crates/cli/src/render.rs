@@ -37,6 +37,11 @@ fn on_one_line(text: &str) -> String {
     out
 }
 
+/// A line of a report, whatever it quotes.
+pub fn one_line(text: &str) -> String {
+    on_one_line(text) + "\n"
+}
+
 /// Prints text; a closed pipe ends the process with success.
 pub fn to_stdout(text: &str) {
     let mut out = io::stdout().lock();

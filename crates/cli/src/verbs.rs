@@ -45,6 +45,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Apply(args) => run_apply(args, &settings, json),
         Verb::Merge(args) => run_merge(args, &settings, json),
         Verb::Recall(args) => run_recall(args, &settings, json),
+        Verb::Reembed(args) => crate::reembed::run(*args, &settings, json),
         Verb::Connectors(args) => run_connectors(&args, json),
     };
     shown.clear();
@@ -120,7 +121,8 @@ fn create_options(args: &TargetArgs) -> CreateOptions {
     }
 }
 
-fn convert_options(
+/// The options of a conversion.
+pub fn convert_options(
     source: &str,
     target: &str,
     from: &SourceArgs,
@@ -246,7 +248,7 @@ fn one_per_collection(options: &ConvertOptions) -> Result<Vec<ConvertOptions>> {
 }
 
 /// Rejects of an output that has no place for them go beside it, or to standard error for a stream.
-fn keep_rejects(target: &str, rejects: &[Reject]) -> Result<()> {
+pub fn keep_rejects(target: &str, rejects: &[Reject]) -> Result<()> {
     if rejects.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tranship_connector::{
-    Changed, CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, RowLedger, Sink, Survey,
+    Changed, CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, Sink, Survey,
 };
 use tranship_pipeline::{RunOptions, RunReport, run};
 use tranship_storage::staging::with_suffix;
@@ -95,8 +95,17 @@ pub fn convert_surveyed(
     measured: Option<&Survey>,
     settings: &Settings<'_>,
 ) -> Result<ConvertReport> {
+    convert_opened(open::source(&options.source, &options.open)?, options, measured, settings)
+}
+
+/// Moves one collection that is open already.
+pub fn convert_opened(
+    opened: open::Opened,
+    options: &ConvertOptions,
+    measured: Option<&Survey>,
+    settings: &Settings<'_>,
+) -> Result<ConvertReport> {
     refuse_own_work_file(options)?;
-    let opened = open::source(&options.source, &options.open)?;
     let (connector, sink) = open::sink(&options.target, &options.create_options())?;
     convert_into(options, &opened, (connector.name, &*sink), measured, settings)
 }
