@@ -41,7 +41,7 @@ fn options(args: args::Reembed) -> Result<ReembedOptions> {
         BridgeMapArg::Affine => BridgeKind::Affine,
     };
     Ok(ReembedOptions {
-        convert: convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance),
+        convert: convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance)?,
         hook: HookOptions {
             command: args.with,
             concurrency: usize::from(args.concurrency),
