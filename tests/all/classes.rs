@@ -380,10 +380,10 @@ fn what_is_accepted_is_counted_in_the_verdict_and_nothing_else_passes() {
     };
     let lines: Vec<String> = (0..3_000).map(record).collect();
     let mut other = lines.clone();
-    for row in 0..1_000 {
-        other[row] = other[row].replace(&format!("\"n\":{row},"), &format!("\"n\":{row}.0,"));
+    for (row, line) in other.iter_mut().take(1_000).enumerate() {
+        *line = line.replace(&format!("\"n\":{row},"), &format!("\"n\":{row}.0,"));
         if row % 2 == 0 {
-            other[row] = other[row].replace("true", "\"true\"");
+            *line = line.replace("true", "\"true\"");
         }
     }
     let write = |name: &str, lines: &[String]| {

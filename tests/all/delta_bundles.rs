@@ -21,10 +21,10 @@ fn record(row: u64, random: &mut Random) -> Value {
     let vector: Vec<f32> = (0..8).map(|_| random.unit()).collect();
     let mut record =
         json!({ "id": format!("id-{row}"), "vector": vector, "metadata": { "n": row, "once": random.below(9) } });
-    if row % 3 == 0 {
+    if row.is_multiple_of(3) {
         record["document"] = json!(format!("text {row}\twith 'marks' \\ and \"others\""));
     }
-    if row % 5 == 0 {
+    if row.is_multiple_of(5) {
         record["namespace"] = json!(["tenant\tone", "two", "drei é"][row as usize % 3]);
     }
     record

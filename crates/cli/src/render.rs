@@ -363,7 +363,8 @@ fn verified_sets(report: &CompareReport) -> String {
     if let Some(resurrected) = report.resurrected.filter(|count| *count > 0) {
         listed(&mut text, "+", resurrected, &report.resurrected_ids, "resurrected delete: the earlier set has it");
     }
-    if !report.equal && !(report.tolerances.is_empty() && report.accepted_classes.is_empty()) {
+    let is_lenient = !report.tolerances.is_empty() || !report.accepted_classes.is_empty();
+    if !report.equal && is_lenient {
         line!(text, "  {}", proof_class(report));
     }
     match report.equal {
