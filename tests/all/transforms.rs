@@ -233,6 +233,7 @@ fn mistakes_are_told_with_their_place() {
     refused(&["--where-jq", ".metadata.pos = "], &["--where-jq", "^"]);
     refused(&["--select", "lemma,nowhere"], &["no record has the field `nowhere`"]);
     refused(&["--truncate-dims", "384"], &["the widest has 384"]);
+    refused(&["--limit", "1", "--change", "b"], &["second source"]);
     std::fs::write(&bad, "drop = [\"pos\"]\n[rename]\nlema = \"word\"\n").unwrap();
     refused(&["--map", bad.to_str().unwrap()], &["`lema`", "line 3"]);
     std::fs::write(&bad, "[rename]\nlemma = \"word\"\nsenses = {}\n").unwrap();
