@@ -62,7 +62,7 @@ fn an_archive_made_through_changes_equals_the_source_seen_through_them() {
         (&["--dedupe=id"], Some(1480)),
         (&["--limit", "37"], Some(37)),
         (&["--map", &map], Some(1480)),
-        (&["--map-jq", ".metadata |= {pos, lemma} | if .metadata.pos == \"adverb\" then empty else . end"], None),
+        (&["--map-jq", ".metadata |= {pos, lemma} | if .metadata.pos == \"verb\" then empty else . end"], None),
         (&["--select", "lemma,document"], Some(1480)),
         (&["--truncate-dims", "64", "--normalize"], Some(1480)),
         (&["--cast", "f16"], Some(1480)),
@@ -233,6 +233,7 @@ fn mistakes_are_told_with_their_place() {
     refused(&["--where-jq", ".metadata.pos = "], &["--where-jq", "^"]);
     refused(&["--select", "lemma,nowhere"], &["no record has the field `nowhere`"]);
     refused(&["--truncate-dims", "384"], &["the widest has 384"]);
+    refused(&["--limit", "1", "--change", "b"], &["second source"]);
     std::fs::write(&bad, "drop = [\"pos\"]\n[rename]\nlema = \"word\"\n").unwrap();
     refused(&["--map", bad.to_str().unwrap()], &["`lema`", "line 3"]);
     std::fs::write(&bad, "[rename]\nlemma = \"word\"\nsenses = {}\n").unwrap();

@@ -95,6 +95,16 @@ fn open_options(args: &SourceArgs) -> Result<OpenOptions> {
     })
 }
 
+/// How the one source of a verb is opened: there is no other that changes could be for.
+fn open_only(args: &SourceArgs) -> Result<OpenOptions> {
+    match args.change.side {
+        Side::A => open_options(args),
+        Side::B | Side::Both => {
+            Err(Error::usage("--change names a second source, and there is none").hint("leave it out"))
+        }
+    }
+}
+
 /// B is opened like A, but for what names one of its own collections or options, and for what is changed.
 fn open_second(args: &SecondArgs, from: &SourceArgs, open_a: &OpenOptions) -> Result<OpenOptions> {
     let options = args.options_b.iter().cloned().collect();
@@ -132,7 +142,7 @@ pub fn convert_options(
     Ok(ConvertOptions {
         source: source.to_owned(),
         target: target.to_owned(),
-        open: open_options(from)?,
+        open: open_only(from)?,
         create: create_options(to),
         max_rejects: tolerance.max_rejects,
         allow_loss: tolerance.allow_loss.clone(),
@@ -163,7 +173,7 @@ fn run_migrate(args: args::Migrate, settings: &Settings<'_>, shown: &Shown, json
 }
 
 fn run_inspect(args: args::Inspect, settings: &Settings<'_>, json: bool) -> Result<bool> {
-    let options = InspectOptions { source: args.source, open: open_options(&args.from)?, full: args.full };
+    let options = InspectOptions { source: args.source, open: open_only(&args.from)?, full: args.full };
     let report = inspect(&options, settings)?;
     if json {
         render::json(&report)?
@@ -177,7 +187,7 @@ fn run_plan(args: args::Plan, settings: &Settings<'_>, json: bool) -> Result<boo
     let options = PlanOptions {
         source: args.source,
         target: args.target,
-        open: open_options(&args.from)?,
+        open: open_only(&args.from)?,
         create: CreateOptions { allow_loss: args.allow_loss, ..create_options(&args.to) },
     };
     let report = plan(&options, settings)?;
@@ -276,7 +286,7 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
         Some(LevelArg::L3) | None => Level::L3,
     };
     let (part, of) = args.subset.unwrap_or((0, 1));
-    let open_a = open_options(&args.from)?;
+    let open_a = if args.b.is_some() { open_options(&args.from)? } else { open_only(&args.from)? };
     let options = VerifyOptions {
         open_b: open_second(&args.second, &args.from, &open_a)?,
         a: args.a,
@@ -320,7 +330,7 @@ fn run_diff(args: args::Diff, settings: &Settings<'_>, json: bool) -> Result<boo
 }
 
 fn run_apply(args: args::Apply, settings: &Settings<'_>, json: bool) -> Result<bool> {
-    let open = open_options(&args.from)?;
+    let open = open_only(&args.from)?;
     let report = apply(&ApplyOptions { base: args.base, open, delta: args.delta, target: args.target }, settings)?;
     if json {
         render::json(&report)?
@@ -336,7 +346,7 @@ fn run_merge(args: args::Merge, settings: &Settings<'_>, json: bool) -> Result<b
         Keep::First => Policy::First,
         Keep::Last => Policy::Last,
     };
-    let options = MergeOptions { sources: args.sources, open: open_options(&args.from)?, target: args.into, policy };
+    let options = MergeOptions { sources: args.sources, open: open_only(&args.from)?, target: args.into, policy };
     let report = merge(&options, settings)?;
     if json {
         render::json(&report)?

@@ -33,9 +33,14 @@ pub fn prepare<'a>(changed: &'a ChangedSource, context: &PrepareContext<'_>) -> 
         chain.push(Box::new(filter.clone()))?;
     }
     let last_split = read.choose_rows(&mut chain, transforms)?;
+    // A field that only records have that are not taken is no mistake.
+    let mut names = Chain::new(prepared.schema());
+    for step in steps.contents() {
+        names.push(step)?;
+        read.refuse_unknown_names(&names)?;
+    }
     for step in steps.contents() {
         chain.push(step)?;
-        read.refuse_unknown_names(&chain)?;
     }
     for step in vectors::steps(transforms).into_iter().filter(|step| step.name() != vectors::CAST) {
         chain.push(step)?;

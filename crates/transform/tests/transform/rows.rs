@@ -39,13 +39,13 @@ const CASES: [Case; 9] = [
         ["0", "21", "id-4"].contains(&r.id.as_str())
     }),
     (
-        "k2 = true or (k3 = null and not k0 = \"x\")",
-        ".metadata | . != null and (.k2 == true or (has(\"k3\") and .k3 == null and ((.k0 == \"x\") or ((.k0 | type) == \"array\" and any(.k0[]; . == \"x\")) | not)))",
+        "k2 = true or (k3 = true and not k0 = \"x\")",
+        ".metadata | . != null and (.k2 == true or (has(\"k3\") and .k3 == true and ((.k0 == \"x\") or ((.k0 | type) == \"array\" and any(.k0[]; . == \"x\")) | not)))",
         |r| {
             let json = r.json();
-            let null = json.as_object().is_some_and(|fields| fields.get("k3").is_some_and(|v| v.is_null()));
+            let third = json.as_object().is_some_and(|fields| fields.get("k3").is_some_and(|v| *v == true));
             let x = json["k0"] == "x" || json["k0"].as_array().is_some_and(|list| list.contains(&"x".into()));
-            json["k2"] == true || (null && !x)
+            json["k2"] == true || (third && !x)
         },
     ),
     ("k0.deep.er = true", ".metadata.k0 | type == \"object\" and any(.deep.er[]; . == true)", |r| {
