@@ -129,7 +129,7 @@ fn killed_at_50_random_points_no_text_is_asked_twice() {
     reembed(&source, &locator("jsonl", &whole), &fake(""), &[]).expect(0);
     let expected = vectors(&whole);
     let mut random = Random::new(11);
-    let (mut kills, mut rounds) = (0, 0);
+    let (mut kills, mut struck, mut rounds) = (0, 0, 0);
     while kills < 50 {
         let path = |name: &str| dir.path().join(format!("{name}-{rounds}"));
         let (out, log) = (path("out"), path("log"));
@@ -147,6 +147,7 @@ fn killed_at_50_random_points_no_text_is_asked_twice() {
             if child.try_wait().unwrap().is_none() {
                 child.kill().unwrap();
                 kills += 1;
+                struck += usize::from(answers_are_left(&path("out")));
             }
             let ran = Ran::of(child.wait_with_output().unwrap());
             assert!(matches!(ran.code, None | Some(0)), "{}", ran.stderr);
@@ -155,6 +156,14 @@ fn killed_at_50_random_points_no_text_is_asked_twice() {
         assert!(vectors(&out) == expected, "round {rounds} ended with other vectors");
         rounds += 1;
     }
+    assert!(struck > 5, "only {struck} of {kills} kills struck a run whose hook had been asked");
+}
+
+/// True if a hook of a killed run has been asked something: its answers stand in its files alone.
+fn answers_are_left(out: &Path) -> bool {
+    let cache = out.with_file_name(format!("{}.embeddings", out.file_name().unwrap().to_str().unwrap()));
+    let files = std::fs::read_dir(cache).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(|path| path.extension().is_some_and(|e| e == "sent")).any(|path| path.metadata().unwrap().len() > 0)
 }
 
 #[test]
@@ -241,6 +250,14 @@ fn vectors_of_two_models_are_not_mixed() {
         reembed(&source, &out, &hook, &["--cache", cache.to_str().unwrap()]).expect(0);
     }
     assert!(asked(&log).values().all(|times| *times == 3), "a vector of another model was taken");
+    // What one model has begun, another does not go on with.
+    let twice = dir.path().join("twice");
+    std::fs::create_dir(&twice).unwrap();
+    let source = lines(&twice, ["one", "two"].map(|text| serde_json::json!({ "id": "same", "document": text })));
+    let target = locator("archive", &twice.join("out.tranship"));
+    reembed(&source, &target, &fake("--model one"), &[]).expect(11);
+    let ran = reembed(&source, &target, &fake("--model two"), &[]).expect(23);
+    assert!(ran.stderr.contains("next: use the same options to go on"), "{}", ran.stderr);
 }
 
 #[test]
