@@ -122,14 +122,14 @@ fn a_chroma_directory_gets_the_vectors_of_another_model_from_end_to_end() {
 
 #[test]
 fn killed_at_50_random_points_no_text_is_asked_twice() {
-    const TEXTS: usize = 1200;
+    const TEXTS: usize = 800;
     let dir = tempfile::tempdir().unwrap();
     let source = lines(dir.path(), records(TEXTS));
     let whole = dir.path().join("whole.jsonl");
     reembed(&source, &locator("jsonl", &whole), &fake(""), &[]).expect(0);
     let expected = vectors(&whole);
     let mut random = Random::new(11);
-    let (mut kills, mut rounds, mut recovered) = (0, 0, 0);
+    let (mut kills, mut struck, mut rounds) = (0, 0, 0);
     while kills < 50 {
         let path = |name: &str| dir.path().join(format!("{name}-{rounds}"));
         let (out, log) = (path("out"), path("log"));
@@ -143,22 +143,27 @@ fn killed_at_50_random_points_no_text_is_asked_twice() {
                 .stderr(Stdio::piped())
                 .spawn()
                 .expect("tranship starts");
-            std::thread::sleep(Duration::from_millis(40 + random.below(500)));
+            std::thread::sleep(Duration::from_millis(60 + random.below(800)));
             if child.try_wait().unwrap().is_none() {
                 child.kill().unwrap();
                 kills += 1;
+                struck += usize::from(answers_are_left(&path("out")));
             }
             let ran = Ran::of(child.wait_with_output().unwrap());
             assert!(matches!(ran.code, None | Some(0)), "{}", ran.stderr);
-            if ran.code == Some(0) {
-                recovered += ran.json()["embedding"]["recovered"].as_u64().unwrap();
-            }
         }
         assert_each_asked_once(&log, TEXTS);
         assert!(vectors(&out) == expected, "round {rounds} ended with other vectors");
         rounds += 1;
     }
-    println!("{kills} kills in {rounds} rounds, {recovered} texts taken up in the last runs");
+    assert!(struck > 5, "only {struck} of {kills} kills struck a run whose hook had been asked");
+}
+
+/// True if a hook of a killed run has been asked something: its answers stand in its files alone.
+fn answers_are_left(out: &Path) -> bool {
+    let cache = out.with_file_name(format!("{}.embeddings", out.file_name().unwrap().to_str().unwrap()));
+    let files = std::fs::read_dir(cache).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(|path| path.extension().is_some_and(|e| e == "sent")).any(|path| path.metadata().unwrap().len() > 0)
 }
 
 #[test]
@@ -211,7 +216,7 @@ fn whatever_a_hook_does_wrong_is_told_and_the_same_command_goes_on_with_a_good_o
         ("garbage", 22, "answered with what is no answer"),
         ("few", 22, "answered 4 rows to the 5 texts of batch 1"),
         ("unasked", 22, "answered batch 99999, which is not asked"),
-        ("busy", 22, "gave up on batch 1: `429 too many requests`"),
+        ("busy", 22, ": `429 too many requests` (tries 2)"),
         ("dims", 14, "the hook gave 9 dimensions and had stated 8"),
         ("nan", 14, "the hook gave NaN or infinity"),
     ] {
@@ -245,6 +250,14 @@ fn vectors_of_two_models_are_not_mixed() {
         reembed(&source, &out, &hook, &["--cache", cache.to_str().unwrap()]).expect(0);
     }
     assert!(asked(&log).values().all(|times| *times == 3), "a vector of another model was taken");
+    // What one model has begun, another does not go on with.
+    let twice = dir.path().join("twice");
+    std::fs::create_dir(&twice).unwrap();
+    let source = lines(&twice, ["one", "two"].map(|text| serde_json::json!({ "id": "same", "document": text })));
+    let target = locator("archive", &twice.join("out.tranship"));
+    reembed(&source, &target, &fake("--model one"), &[]).expect(11);
+    let ran = reembed(&source, &target, &fake("--model two"), &[]).expect(23);
+    assert!(ran.stderr.contains("next: use the same options to go on"), "{}", ran.stderr);
 }
 
 #[test]
@@ -405,7 +418,8 @@ fn a_bridge_recovers_a_rotation_and_says_so_on_held_out_records() {
         assert!(bridge["recall"].as_f64().unwrap() > 0.99 && bridge["fits"] == true, "{bridge}");
         let embedded = report["embedding"]["embedded"].as_u64().unwrap();
         assert!((350..550).contains(&embedded), "{embedded} of 1500 were sampled");
-        assert!(report["notes"][0].as_str().unwrap().contains("mapped, not embedded"), "{report}");
+        let notes = report["notes"].as_array().unwrap();
+        assert!(notes.iter().any(|note| note.as_str().unwrap().contains("mapped, not embedded")), "{notes:?}");
         let schema = std::fs::read_to_string(archive.join("data/collection.json")).unwrap();
         assert!(schema.contains("fake (bridged, recall "), "{schema}");
         let out = dir.path().join(format!("{map}.jsonl"));

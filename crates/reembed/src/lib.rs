@@ -10,6 +10,7 @@
 pub mod bridge;
 pub mod fill;
 mod linear;
+pub mod options;
 mod process;
 pub mod protocol;
 mod recover;
@@ -20,7 +21,8 @@ pub mod text;
 mod worker;
 
 pub use bridge::{BridgeKind, BridgeOptions, BridgeReport};
-pub use fill::{FillContext, FillReport, Filled, HookOptions, fill};
+pub use fill::{FillContext, Filled, fill};
+pub use options::{FillReport, HookOptions};
 pub use source::{EmbeddedSource, Target};
 pub use space::Space;
 pub use text::{Missing, Recipe, TooLong};

@@ -70,7 +70,7 @@ pub struct Answer {
 struct Line {
     batch: u64,
     #[serde(default)]
-    vectors: Vec<Option<Vec<Option<f32>>>>,
+    vectors: Vec<Option<Vec<Option<f64>>>>,
     #[serde(default)]
     errors: Option<Vec<Option<String>>>,
     #[serde(default)]
@@ -110,7 +110,7 @@ pub fn answered(line: &str, dims: usize, asked: impl Fn(u64) -> Option<usize>) -
     Ok(Answer { batch: found.batch, rows: Ok(rows.collect()) })
 }
 
-fn row(vector: Option<Vec<Option<f32>>>, error: Option<String>, dims: usize) -> Row {
+fn row(vector: Option<Vec<Option<f64>>>, error: Option<String>, dims: usize) -> Row {
     if let Some(reason) = error {
         return Err(format!("the hook says: {reason}"));
     }
@@ -118,7 +118,8 @@ fn row(vector: Option<Vec<Option<f32>>>, error: Option<String>, dims: usize) -> 
     if vector.len() != dims {
         return Err(format!("the hook gave {} dimensions and had stated {dims}", vector.len()));
     }
-    let finite: Option<Vec<f32>> = vector.into_iter().map(|value| value.filter(|value| value.is_finite())).collect();
+    let single = |value: Option<f64>| value.map(|value| value as f32).filter(|value| value.is_finite());
+    let finite: Option<Vec<f32>> = vector.into_iter().map(single).collect();
     finite.ok_or_else(|| "the hook gave NaN or infinity".to_owned())
 }
 

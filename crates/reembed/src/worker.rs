@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use tranship_connector::{Error, ErrorKind, Result};
 
-use crate::fill::HookOptions;
+use crate::options::HookOptions;
 use crate::process::{Look, Process};
 use crate::protocol::{self, Row};
 use crate::space::Space;
