@@ -22,9 +22,11 @@ pub const FOR_TESTS: &[&str] = &[
     "faiss",
     "ann",
     "redis",
+    "milvus",
     "milvus-lite",
     "rocksdb",
     "bson",
+    "lancedb",
 ];
 
 /// Made only when named or with `--all`: the tests read stored dumps of the old engines.
