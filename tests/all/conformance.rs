@@ -18,8 +18,18 @@ fn two_way_connectors() -> Vec<&'static str> {
 }
 
 /// The second form of Qdrant's bundles.
-fn snapshot_form() -> CreateOptions {
-    CreateOptions { options: [("form".to_owned(), "snapshot".to_owned())].into(), ..CreateOptions::default() }
+/// What connectors write on request only.
+fn other_forms() -> [(&'static str, CreateOptions); 4] {
+    let forms = [
+        ("qdrant", "form", "snapshot"),
+        ("milvus", "form", "json"),
+        ("milvus", "version", "2.3"),
+        ("dataset", "layout", "csv"),
+    ];
+    forms.map(|(name, key, value)| {
+        let options = [(key.to_owned(), value.to_owned())].into();
+        (name, CreateOptions { options, ..CreateOptions::default() })
+    })
 }
 
 fn collections() -> Vec<(&'static str, Generator)> {
@@ -62,7 +72,7 @@ fn collections() -> Vec<(&'static str, Generator)> {
 #[test]
 fn what_is_written_reads_back_with_the_same_fingerprint() {
     let plain = two_way_connectors().into_iter().map(|name| (name, CreateOptions::default()));
-    for (name, options) in plain.chain([("qdrant", snapshot_form())]) {
+    for (name, options) in plain.chain(other_forms()) {
         for (kind, generator) in collections() {
             let dir = tempfile::tempdir().unwrap();
             let target = format!("{name}:{}", dir.path().join("out").display());
@@ -136,7 +146,7 @@ fn element_types_survive_in_parquet_and_become_f32_in_json_lines_with_the_same_v
 #[test]
 fn output_bytes_depend_on_nothing_but_the_input() {
     let plain = two_way_connectors().into_iter().map(|name| (name, CreateOptions::default()));
-    for (name, options) in plain.chain([("qdrant", snapshot_form())]) {
+    for (name, options) in plain.chain(other_forms()) {
         let generator = Generator { rows: 3_000, dim: 32, narrow: true, ..Generator::default() };
         let source = MemorySource::new(generator.schema(), generator.batches(), 4);
         let runs: Vec<_> = [(1, MEMORY), (2, MEMORY), (7, MEMORY), (7, MEMORY / 3)]

@@ -29,11 +29,12 @@ fn every_input_that_the_fuzzers_keep_is_read_without_a_panic() {
 
 /// They read what tranship wrote, where every file has its SHA-256 in a manifest that has its own; `pinecone` reads the
 /// pages that its own `check.sh` has fetched as well.
-const OWN_FILES_ONLY: [&str; 13] = [
+const OWN_FILES_ONLY: [&str; 14] = [
     "archive",
     "azure",
     "dataset",
     "elasticsearch",
+    "lancedb",
     "mongodb",
     "opensearch",
     "pinecone",

@@ -1,6 +1,7 @@
 """Parquet datasets: reads one with three readers, or makes those of others.
 
     dataset_files.py read DIRECTORY      rows of DIRECTORY/data/*.parquet as pyarrow has them; DuckDB and polars must agree
+    dataset_files.py csv DIRECTORY       rows of DIRECTORY/data/*.csv as Python's csv module has them; DuckDB must agree
     dataset_files.py make DIRECTORY      pinecone/, vdf/, hf/, bench/ as their makers lay them out
 
 Prints one JSON object. Floats of vectors are their bits.
@@ -42,6 +43,30 @@ def read(root):
     by_polars = bits(polars.concat([polars.read_parquet(path) for path in files]).to_dicts())
     assert by_polars == rows, "polars and pyarrow differ"
     return {"rows": rows, "types": {field.name: str(field.type) for field in table.schema}}
+
+
+def read_csv(root):
+    import csv
+
+    import duckdb
+
+    csv.field_size_limit(1 << 30)
+    rows = []
+    for name in sorted(os.listdir(os.path.join(root, "data"))):
+        path = os.path.join(root, "data", name)
+        with open(path, newline="", encoding="utf-8") as file:
+            found = list(csv.DictReader(file))
+        query = f"SELECT * FROM read_csv('{path}', all_varchar = true, header = true, delim = ',', quote = '\"', escape = '\"', parallel = false)"
+        cursor = duckdb.sql(query)
+        names = [column[0] for column in cursor.description]
+        by_duckdb = [dict(zip(names, row)) for row in cursor.fetchall()]
+        # Python's reader does not tell a cell without content from an empty text; DuckDB does.
+        assert [{key: value or "" for key, value in row.items()} for row in by_duckdb] == found, "DuckDB and Python differ"
+        rows.extend(by_duckdb)
+    for row in rows:
+        for key in ("vector", "vectors"):
+            row[key] = json.loads(row[key]) if row[key] else None
+    return rows
 
 
 def vectors(rows, dim):
@@ -112,4 +137,4 @@ def make(root):
     return {"vectors": data.view("u4").tolist()}
 
 
-print(json.dumps({"read": read, "make": make}[sys.argv[1]](sys.argv[2])))
+print(json.dumps({"read": read, "csv": read_csv, "make": make}[sys.argv[1]](sys.argv[2])))

@@ -50,10 +50,10 @@ pub struct VectorProfile {
 pub struct FieldProfile {
     /// Records by type.
     pub types: BTreeMap<FieldType, u64>,
-    /// Records with another value: null, an object, a mixed or empty list, an integer beyond 64 bits.
-    pub other: u64,
-    /// Nulls among those.
+    /// Records with null.
     pub nulls: u64,
+    /// Records with another value: an object, a mixed or empty list, an integer beyond 64 bits.
+    pub other: u64,
 }
 
 /// The measured collection.
@@ -77,6 +77,8 @@ pub struct Survey {
     pub metadata: u64,
     /// Integer ids beyond 64 bits with sign.
     pub ids_beyond_i64: u64,
+    /// Integer ids that are 2^63 - 1, which Milvus stores and counts but never answers.
+    pub ids_at_i64_max: u64,
     /// Records whose id is a text.
     pub text_ids: u64,
     /// Most bytes of an id.
@@ -120,6 +122,7 @@ impl Survey {
         self.documents += later.documents;
         self.metadata += later.metadata;
         self.ids_beyond_i64 += later.ids_beyond_i64;
+        self.ids_at_i64_max += later.ids_at_i64_max;
         self.text_bytes += later.text_bytes;
         self.text_ids += later.text_ids;
         self.longest_id_bytes = self.longest_id_bytes.max(later.longest_id_bytes);
@@ -142,8 +145,8 @@ impl Survey {
         self.too_many_fields |= later.too_many_fields;
         for (key, found) in later.fields {
             let own = self.fields.entry(key).or_default();
-            own.other += found.other;
             own.nulls += found.nulls;
+            own.other += found.other;
             found.types.into_iter().for_each(|(kind, count)| *own.types.entry(kind).or_default() += count);
         }
         for (name, records) in later.namespaces {
@@ -157,10 +160,10 @@ impl Survey {
         self.vectors.get(name).is_some_and(|found| found.unit == found.present)
     }
 
-    /// Fields whose every value has one type: what a typed target can declare.
+    /// Fields whose every value has one type, or is null: what a typed target can declare.
     pub fn typed_fields(&self) -> BTreeMap<String, FieldType> {
         let only_type = |field: &FieldProfile| match field.types.iter().next() {
-            Some((kind, _)) if field.types.len() == 1 => Some(*kind),
+            Some((kind, _)) if field.types.len() == 1 && field.other == 0 => Some(*kind),
             _ => None,
         };
         self.fields.iter().filter_map(|(key, field)| Some((key.clone(), only_type(field)?))).collect()
@@ -175,7 +178,9 @@ impl Survey {
         self.longest_id_bytes = self.longest_id_bytes.max(view.id(row).len());
         self.text_bytes += view.id(row).len() as u64;
         let integer = view.id_kind(row) == IdKind::Integer;
-        self.ids_beyond_i64 += u64::from(integer && view.id(row).parse::<i64>().is_err());
+        let value = view.id(row).parse::<i64>();
+        self.ids_beyond_i64 += u64::from(integer && value.is_err());
+        self.ids_at_i64_max += u64::from(integer && value == Ok(i64::MAX));
         self.text_ids += u64::from(view.id_kind(row) == IdKind::Text);
         if let Some(document) = view.document(row) {
             self.documents += 1;
@@ -208,10 +213,8 @@ impl Survey {
             };
             match field_type(value.get()) {
                 Some(kind) => *field.types.entry(kind).or_default() += 1,
-                None => {
-                    field.other += 1;
-                    field.nulls += u64::from(value.get() == "null");
-                }
+                None if value.get() == "null" => field.nulls += 1,
+                None => field.other += 1,
             }
         }
         self.bound();
@@ -279,4 +282,22 @@ fn is_unit(values: &[f32]) -> bool {
     }
     let square = lanes.iter().sum::<f32>() + rest.iter().map(|value| value * value).sum::<f32>();
     (square - 1.0).abs() <= 2e-3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_typed_if_all_its_values_but_nulls_have_one_type() {
+        let (mut survey, mut later) = (Survey::default(), Survey::default());
+        for text in [r#"{"n": 1, "o": 1, "l": [1], "m": 1, "x": null}"#, r#"{"n": null, "l": [2, 3]}"#] {
+            survey.add_fields(text);
+        }
+        later.add_fields(r#"{"n": 2, "o": {"a": 1}, "l": [], "m": "text", "big": 18446744073709551616}"#);
+        assert_eq!(survey.typed_fields().len(), 4);
+        survey.merge(later);
+        assert_eq!(survey.typed_fields(), [("n".to_owned(), FieldType::Integer)].into());
+        assert_eq!((survey.fields["n"].nulls, survey.fields["o"].other, survey.fields["x"].nulls), (1, 1, 1));
+    }
 }

@@ -1,14 +1,15 @@
-//! A dataset: one Parquet file per split with a column for each thing that a record has.
+//! A dataset: one file per split with a column for each thing that a record has; Parquet, or CSV ([`crate::csv`]).
 //!
 //! ```text
 //! NAME/
 //!   data/train-00042-000.parquet    id | namespace | text | embedding | other vectors | metadata keys | _tranship_*
+//!   data/records-00042-000.csv      layout csv, instead
 //!   VDF_META.json                   layout vdf
 //!   README.md mapping.json MANIFEST.json
 //! ```
 //!
 //! A metadata key whose values all have one type is a column of that type; whatever else there is stands as JSON text under
-//! `_tranship_exact`. Invariant: nothing of a record is left out. Errors: usage (a layout that there is not, ids that it
+//! `_tranship_exact`; in CSV all metadata is one cell of JSON. Invariant: nothing of a record is left out. Errors: usage (a layout that there is not, ids that it
 //! does not take), damaged (a file that is not what the manifest says).
 
 use std::path::Path;
@@ -17,14 +18,14 @@ use std::sync::Arc;
 use serde_json::json;
 use tranship_bundle::{BundleSink, DataFile, Extra, Facts, Form, FormWriter, Parts};
 use tranship_collection::fingerprint::vector_component;
-use tranship_collection::{CollectionSchema, Element};
+use tranship_collection::{CollectionSchema, Element, VectorSpec};
 use tranship_connector::rules::{
     Chars, IdRules, IntegerIds, Keys, Lists, MetadataRules, Nested, Numbers, RowRules, TextIds, VectorRules,
 };
 use tranship_connector::{Batches, CreateOptions, Error, Grade, Locator, Loss, Mapping, Result, Rules, Sink, Survey};
 
 use crate::layout::{Ids, Layout, MAX_FIELDS, vdf_meta};
-use crate::{read, write};
+use crate::{csv, read, write};
 
 /// What columns can hold.
 pub const RULES: Rules = Rules {
@@ -65,8 +66,11 @@ pub fn create(locator: &Locator, options: &CreateOptions) -> Result<Box<dyn Sink
     if locator.is_stream() {
         return Err(Error::usage("a dataset is a directory, not a stream").hint("give a path that does not exist"));
     }
-    let layout = options.options.get("layout").map(|name| Layout::named(name)).transpose()?;
-    Ok(Box::new(BundleSink::new(Box::new(Dataset { layout }), Path::new(&locator.path), options)))
+    let form: Box<dyn Form> = match options.options.get("layout").map(String::as_str) {
+        Some(CSV) => Box::new(Csv),
+        layout => Box::new(Dataset { layout: layout.map(Layout::named).transpose()? }),
+    };
+    Ok(Box::new(BundleSink::new(form, Path::new(&locator.path), options)))
 }
 
 /// Parquet files in one layout.
@@ -115,13 +119,7 @@ impl Form for Dataset {
         }
         mapping.fields = Some(fields);
         mapping.form = json!({ "layout": layout.name, "ids": ids.word() });
-        for spec in mapping.schema.stored_vectors() {
-            if let Some(metric) = spec.metric {
-                let (path, from) = (vector_component(&spec.name), format!("metric {}", metric.name()));
-                let to = "mapping.json; columns have no metric";
-                mapping.losses.push(Loss::new("METRIC_IN_MAPPING", &path, from, to, Grade::Exact));
-            }
-        }
+        note_metrics(mapping);
         Ok(())
     }
 
@@ -154,7 +152,7 @@ impl Form for Dataset {
     }
 
     fn read_memory_bytes(&self, bytes: u64) -> u64 {
-        read::memory_bytes(bytes)
+        read::memory_bytes(bytes).max(csv::memory_bytes(bytes))
     }
 
     fn read<'a>(
@@ -163,7 +161,79 @@ impl Form for Dataset {
         mapping: &'a Mapping,
         stored: &Arc<CollectionSchema>,
     ) -> Result<Batches<'a>> {
-        read::read(file, mapping, stored)
+        match mapping.form["layout"] == CSV {
+            true => csv::read(&file, stored),
+            false => read::read(file, mapping, stored),
+        }
+    }
+}
+
+fn note_metrics(mapping: &mut Mapping) {
+    let note = |spec: &VectorSpec| {
+        let (path, from) = (vector_component(&spec.name), format!("metric {}", spec.metric?.name()));
+        Some(Loss::new("METRIC_IN_MAPPING", &path, from, "mapping.json; columns have no metric", Grade::Exact))
+    };
+    let notes: Vec<Loss> = mapping.schema.stored_vectors().filter_map(note).collect();
+    mapping.losses.extend(notes);
+}
+
+/// The name of the layout.
+const CSV: &str = "csv";
+
+/// What CSV can hold: metadata is text there, and numbers are JSON.
+const RULES_CSV: Rules = Rules {
+    ids: IdRules { integers: IntegerIds::Any, ..RULES.ids },
+    metadata: Some(MetadataRules::JSON),
+    rows: RowRules { finite: true, ..RowRules::ANY },
+    ..RULES
+};
+
+/// Text with one line per record.
+struct Csv;
+
+impl Form for Csv {
+    fn rules(&self) -> &'static Rules {
+        &RULES_CSV
+    }
+
+    fn name_fault(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    fn settle(&self, mapping: &mut Mapping, _survey: &Survey) -> Result<()> {
+        mapping.form = json!({ "layout": CSV });
+        note_metrics(mapping);
+        Ok(())
+    }
+
+    fn shard_memory_bytes(&self, schema: &CollectionSchema) -> u64 {
+        (1 << 20) + 8 * schema.dense_row_bytes() as u64
+    }
+
+    fn open<'a>(
+        &'a self,
+        parts: Parts<'a>,
+        _mapping: &'a Mapping,
+        stored: &Arc<CollectionSchema>,
+    ) -> Result<Box<dyn FormWriter + 'a>> {
+        Ok(Box::new(csv::Writer::new(parts, stored)))
+    }
+
+    fn extras(&self, facts: &Facts<'_>) -> Result<Vec<Extra>> {
+        Ok(vec![facts.readme("CSV", CSV_STEPS, CSV_FILES)])
+    }
+
+    fn read_memory_bytes(&self, bytes: u64) -> u64 {
+        csv::memory_bytes(bytes)
+    }
+
+    fn read<'a>(
+        &'a self,
+        file: DataFile<'a>,
+        _mapping: &'a Mapping,
+        stored: &Arc<CollectionSchema>,
+    ) -> Result<Batches<'a>> {
+        csv::read(&file, stored)
     }
 }
 
@@ -184,4 +254,11 @@ const VDF: &str = "    import_vdf --dir . <target>     # vector-io
 const FILES: &str = "\
 - `data/*.parquet`: the records, one column for each thing that they have
 - columns `_tranship_*`: what has no column of its own (metadata of mixed types, as JSON text), kinds of ids
+";
+const CSV_STEPS: &str =
+    "    duckdb: SELECT id, document, vector::FLOAT[] FROM read_csv('data/*.csv', all_varchar = true)
+    python: csv.DictReader(open(path, newline=\"\")), then json.loads of the cells metadata, vector and vectors
+";
+const CSV_FILES: &str = "\
+- `data/records-*.csv`: id, id_kind, namespace, document, metadata, vector, vectors; the last three are JSON
 ";

@@ -68,7 +68,7 @@ impl Layout {
     pub fn named(name: &str) -> Result<&'static Layout> {
         LAYOUTS.iter().find(|layout| layout.name == name).ok_or_else(|| {
             Error::usage(format!("`--target-option layout={name}` is unknown"))
-                .hint("known are hf, vectordbbench and vdf")
+                .hint("known are hf, vectordbbench, vdf and csv")
         })
     }
 

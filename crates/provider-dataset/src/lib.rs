@@ -1,9 +1,10 @@
 //! Datasets: Parquet in the layouts that people hand vectors around in (Hugging Face, VectorDBBench, VDF).
 //!
 //! `layout` says how the columns are called, `bundle` writes the directory, `write` and `read` turn records into columns
-//! and back. Files of others in these layouts are read by the connector `parquet`.
+//! and back, `csv` into text. Files of others in these layouts are read by the connector `parquet`.
 
 pub mod bundle;
+mod csv;
 pub mod layout;
 mod read;
 mod write;
@@ -22,23 +23,30 @@ pub static CONNECTOR: Connector = Connector {
     extensions: &[],
     capabilities: Capabilities {
         reads: "datasets written by tranship; those of others are read by `parquet`",
-        writes: "a directory of Parquet files, with VDF_META.json for VDF",
+        writes: "a directory of Parquet files, with VDF_META.json for VDF, or of CSV files",
         vectors: "dense as list<float> with the same values; sparse, multivectors and bits as columns of their own",
         ids: "integers of 64 bits as int64, text; others as UUIDv5 with the original beside it",
         metadata: "keys of one type as typed columns, all else as JSON text in a column of its own",
         several_collections: false,
         bundles: false,
         proven_with: "DuckDB 2.0.0, polars 2.1.0, pyarrow 26.0.1",
-        covers: &[Coverage {
-            what: "datasets written by tranship",
-            known: Known::AgainstEngine,
-            note: "values compared in DuckDB, polars and pyarrow in `tests/dataset/engine.rs`",
-        }],
+        covers: &[
+            Coverage {
+                what: "Parquet datasets written by tranship",
+                known: Known::AgainstEngine,
+                note: "values compared in DuckDB, polars and pyarrow in `tests/dataset/engine.rs`",
+            },
+            Coverage {
+                what: "CSV written by tranship",
+                known: Known::AgainstEngine,
+                note: "cells compared in Python's csv module and DuckDB in `tests/dataset/csv.rs`",
+            },
+        ],
     },
     options: &[],
     target_options: &[SourceOption {
         key: "layout",
-        about: "hf (default): id, text, embedding; vectordbbench: id (int64), emb; vdf: id (text), vector, VDF_META.json",
+        about: "hf (default): id, text, embedding; vectordbbench: id (int64), emb; vdf: id (text), vector, VDF_META.json; csv: text instead of Parquet, metadata and vectors as JSON",
     }],
     probe,
     list: Some(list),

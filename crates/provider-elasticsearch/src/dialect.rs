@@ -216,7 +216,7 @@ pub fn typed_keys(survey: &Survey) -> Vec<(&str, FieldType)> {
     for (key, field) in survey.fields.iter().filter(|(key, _)| Keys::NoPoint.hold(key)) {
         let mut types = field.types.iter();
         if let (Some((kind, records)), None) = (types.next(), types.next())
-            && field.other == field.nulls
+            && field.other == 0
         {
             typed.push((key, *kind, *records));
         }

@@ -20,7 +20,8 @@ use tranship_connector::{Grade, Loss, Rules};
 /// Payload key of the namespace.
 pub const NAMESPACE_KEY: &str = tranship_connector::mapping::NAMESPACE_KEY;
 
-/// What Qdrant can hold.
+/// What Qdrant can hold when it is sent points. It brings cosine vectors to unit length in f32: where the square of the
+/// length is beyond that, NaN or zeros would be stored without an error.
 pub const RULES: Rules = Rules {
     target: "qdrant",
     title: "Qdrant",
@@ -38,8 +39,10 @@ pub const RULES: Rules = Rules {
         metrics: &[Metric::Cosine, Metric::Dot, Metric::L2, Metric::L1],
         normalises: true,
     },
-    rows: RowRules { finite: true, multi_rows: true, ..RowRules::ANY },
+    rows: RowRules { finite: true, multi_rows: true, norm_in_f32: true, ..RowRules::ANY },
 };
+/// What a snapshot can hold, in which cosine vectors stand at unit length already.
+pub const RULES_SNAPSHOT: Rules = Rules { rows: RowRules { norm_in_f32: false, ..RULES.rows }, ..RULES };
 
 /// Largest request body that we write, bytes. Qdrant refuses 32 MiB (`service.max_request_size_mb`).
 pub const BODY_BYTES: u64 = 24_000_000;

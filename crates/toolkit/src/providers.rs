@@ -17,6 +17,7 @@ pub fn registry() -> Registry {
             &tranship_provider_dataset::CONNECTOR,
             &tranship_provider_elasticsearch::ELASTICSEARCH,
             &tranship_provider_faiss::CONNECTOR,
+            &tranship_provider_lancedb::CONNECTOR,
             &tranship_provider_milvus::CONNECTOR,
             &tranship_provider_mongodb::CONNECTOR,
             &tranship_provider_elasticsearch::OPENSEARCH,

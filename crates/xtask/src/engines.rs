@@ -22,10 +22,12 @@ pub const FOR_TESTS: &[&str] = &[
     "faiss",
     "ann",
     "redis",
+    "milvus",
     "milvus-lite",
     "rocksdb",
     "bson",
     "embed",
+    "lancedb",
 ];
 
 /// Made only when named or with `--all`: the tests read stored dumps of the old engines.

@@ -12,7 +12,7 @@ use tranship_testkit::damage::{Damage, flips, survey};
 use tranship_testkit::reading::{Outcome, Record, Vector, read};
 use tranship_testkit::{Generator, MemorySource, bundles, engines};
 
-fn write(dir: &Path, generator: &Generator, layout: &str) -> Result<PathBuf> {
+pub fn write(dir: &Path, generator: &Generator, layout: &str) -> Result<PathBuf> {
     let path = dir.join("dataset");
     let options = [("layout".to_owned(), layout.to_owned())].into();
     let options = CreateOptions { options, ..CreateOptions::default() };
@@ -20,11 +20,11 @@ fn write(dir: &Path, generator: &Generator, layout: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn source(generator: &Generator) -> Outcome {
+pub fn source(generator: &Generator) -> Outcome {
     read(&MemorySource::new(generator.schema(), generator.batches(), 2)).unwrap()
 }
 
-fn read_back(path: &Path) -> Result<Outcome> {
+pub fn read_back(path: &Path) -> Result<Outcome> {
     let locator = Locator { provider: None, path: path.to_owned() };
     read(&*(CONNECTOR.open.unwrap())(&locator, &OpenOptions::default())?)
 }
@@ -39,7 +39,7 @@ fn bits(values: &[f32]) -> Value {
     json!(values.iter().map(|value| f64::from(*value).to_bits() as i64).collect::<Vec<i64>>())
 }
 
-fn everything() -> Generator {
+pub fn everything() -> Generator {
     Generator { mixed_ids: true, namespaced: true, all_vectors: true, narrow: true, bits: true, ..Generator::default() }
 }
 
@@ -122,7 +122,7 @@ fn vectordbbench_takes_integer_ids_only_and_says_so() {
     let error = write(dir.path(), &Generator::default(), "vectordbbench").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
     assert!(error.next_step().unwrap().contains("layout=hf"), "{error}");
-    let error = write(dir.path(), &Generator::default(), "csv").unwrap_err();
+    let error = write(dir.path(), &Generator::default(), "tsv").unwrap_err();
     assert!(error.next_step().unwrap().contains("vectordbbench"), "{error}");
     let mut schema = tranship_collection::CollectionSchema::new("n");
     schema.ids = tranship_collection::IdKinds::Integer;

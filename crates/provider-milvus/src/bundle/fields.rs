@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tranship_collection::VectorSpec;
-use tranship_connector::{Error, Mapping, Result, Survey};
+use tranship_collection::fingerprint::vector_component;
+use tranship_collection::{VectorKind, VectorSpec};
+use tranship_connector::{Error, Grade, Loss, Mapping, Result, Survey};
 
 /// Name of the primary key, unless a metadata key has it.
 const KEY: &str = "pk";
@@ -29,6 +30,20 @@ pub fn settle(mapping: &Mapping, survey: &Survey, rows: &str) -> Result<Value> {
     // Mapped ids are UUIDs of 36 bytes.
     let max_length = survey.longest_id_bytes.clamp(36, 65_535);
     Ok(json!({ "rows": rows, "key": key, "max_length": max_length, "vectors": vectors }))
+}
+
+/// Drops all vectors but one, by consent: the `wanted` one, else a dense one, else the first.
+pub fn keep_one(mapping: &mut Mapping, wanted: Option<&str>) {
+    let mut left: Vec<(bool, String)> =
+        kept(mapping).map(|spec| (spec.kind != VectorKind::Dense, spec.name.clone())).collect();
+    left.sort_by_key(|(bits, name)| (Some(name.as_str()) != wanted, *bits));
+    for (_, name) in left.into_iter().skip(1) {
+        let (from, to) =
+            ("vector", "left out: Milvus 2.3 has one vector field; choose with --target-option vector=NAME");
+        mapping.losses.push(Loss::new("VECTOR_DROPPED", &vector_component(&name), from, to, Grade::Dropped));
+        mapping.metrics.remove(&name);
+        mapping.dropped_vectors.push(name);
+    }
 }
 
 /// The vectors that the target takes.

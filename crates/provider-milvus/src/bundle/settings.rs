@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use tranship_bundle::plan::clamped;
 use tranship_collection::fingerprint::vector_component;
 use tranship_collection::{Element, IndexSpec, Metric, VectorKind, VectorSpec};
-use tranship_connector::rules::{Chars, IdRules, IntegerIds, MetadataRules, Numbers, RowRules, TextIds, VectorRules};
+use tranship_connector::rules::{
+    Chars, IdRules, IntegerIds, Keys, MetadataRules, Numbers, RowRules, TextIds, VectorRules,
+};
 use tranship_connector::{Grade, Loss, Mapping, Rules};
 
 use super::fields;
@@ -24,7 +26,8 @@ pub const RULES: Rules = Rules {
     },
     namespaces: false,
     documents: false,
-    metadata: Some(MetadataRules { numbers: Numbers::I64, ..MetadataRules::JSON }),
+    // A key `$meta` within the dynamic field could not be told from the field.
+    metadata: Some(MetadataRules { numbers: Numbers::I64, keys: Keys::NoDollar, ..MetadataRules::JSON }),
     vectors: VectorRules {
         elements: &[Element::F32, Element::F16, Element::BF16],
         max_dim: 32_768,
@@ -44,11 +47,9 @@ pub const RULES: Rules = Rules {
     },
 };
 
-/// Milvus 2.3: one vector of f32 for each collection.
-pub const RULES_2_3: Rules = Rules {
-    vectors: VectorRules { elements: &[Element::F32], max_dense: 1, max_sparse: 0, bits: false, ..RULES.vectors },
-    ..RULES
-};
+/// Milvus 2.3: one vector for each collection, of f32 or bits ([`super::fields::keep_one`]).
+pub const RULES_2_3: Rules =
+    Rules { vectors: VectorRules { elements: &[Element::F32], max_dense: 1, max_sparse: 0, ..RULES.vectors }, ..RULES };
 
 /// What is wrong with a collection name, if anything.
 pub fn name_fault(name: &str) -> Option<String> {

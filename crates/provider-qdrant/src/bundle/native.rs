@@ -58,7 +58,7 @@ pub struct Native;
 
 impl Form for Native {
     fn rules(&self) -> &'static Rules {
-        &dialect::RULES
+        &dialect::RULES_SNAPSHOT
     }
 
     fn name_fault(&self, name: &str) -> Option<String> {

@@ -7,7 +7,7 @@ use tranship_connector::mapping::mapped_id;
 use tranship_connector::{CreateOptions, Error, ErrorKind, Grade};
 use tranship_testkit::bundles;
 
-use crate::support::{Row, build, dense, sink, write};
+use crate::support::{Row, build, dense, read, sink, write};
 
 fn negotiate_error(spec: VectorSpec) -> Error {
     let mut schema = CollectionSchema::new("c");
@@ -56,6 +56,28 @@ fn what_qdrant_has_no_form_for_needs_consent() {
         let losses = sink.negotiate(&schema, &Survey::default()).unwrap().losses;
         assert!(losses.iter().any(|loss| loss.code == code && loss.grade == grade), "{losses:?}");
     }
+}
+
+#[test]
+fn a_cosine_vector_whose_norm_overflows_is_refused_but_stands_in_a_snapshot() {
+    let mut schema = CollectionSchema::new("c");
+    schema.vectors = vec![VectorSpec { metric: Some(Metric::Cosine), ..VectorSpec::dense("", 2) }];
+    let row = |id| (id, IdKind::Text, None, None, None);
+    let vectors = [[3.0, 4.0], [3e38, -3e38], [0.0, 0.0]];
+    let rows = [row("plain"), row("huge"), row("zero")];
+    let batches = build(&schema, &rows, |builder, row| builder.push_dense(0, &vectors[row]));
+    let dir = tempfile::tempdir().unwrap();
+    let error = write(&dir.path().join("refused"), &schema, &batches, &CreateOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LossDenied);
+    assert!(error.message().contains("huge") && error.message().contains("length squared"), "{error}");
+    let options = CreateOptions { allow_loss: vec!["NORM_OUT_OF_RANGE".to_owned()], ..CreateOptions::default() };
+    let path = dir.path().join("allowed");
+    write(&path, &schema, &batches, &options).unwrap();
+    let rows = |path: &std::path::Path| read(path).unwrap().1.iter().map(|batch| batch.num_rows()).sum::<usize>();
+    assert_eq!(rows(&path), 2);
+    let path = dir.path().join("snapshot");
+    write(&path, &schema, &batches, &crate::native::snapshot_form()).unwrap();
+    assert_eq!(rows(&path), 3);
 }
 
 #[test]

@@ -1,11 +1,14 @@
-"""Pulls every row of the collection as JSON lines for `tranship verify --mapping`. Needs pymilvus; MILVUS_URI and MILVUS_TOKEN as for load.sh."""
+"""Pulls every row of the collection as JSON lines for `tranship verify --mapping`. Needs pymilvus; MILVUS_URI and MILVUS_TOKEN as for load.sh.
+
+Pages are asked for by key: pymilvus' own iterator stumbles over quotes in text keys.
+"""
 
 import json
 import os
 import struct
 import sys
 
-from pymilvus import MilvusClient
+from pymilvus import Collection, connections
 
 PAGE_ROWS = 500
 
@@ -24,7 +27,7 @@ def vector(spec, value):
     data = value[0] if isinstance(value, list) and value and isinstance(value[0], (bytes, bytearray)) else value
     if isinstance(data, (bytes, bytearray)):
         if spec["kind"] == "bits":
-            return {"bits": data.hex()}
+            return {"bits": "".join(f"{byte:08b}" for byte in data)[: spec["dim"]]}
         if spec["element"] == "f16":
             return list(struct.unpack(f"<{len(data) // 2}e", data))
         # bf16 is the upper half of an f32.
@@ -33,9 +36,20 @@ def vector(spec, value):
     return [float(plain(element)) for element in data]
 
 
-client = MilvusClient(os.environ["MILVUS_URI"], token=os.environ.get("MILVUS_TOKEN", ""))
-rows = client.query_iterator(mapping["collection"], batch_size=PAGE_ROWS, output_fields=["*"])
-while page := rows.next():
+def pages(collection, key):
+    """All rows by ascending key, at the consistency of everything that was ever written."""
+    above = {"reduce_stop_for_best": "True", "iterator": "True", "consistency_level": "Strong"}
+    integers = mapping["ids"]["integers"] == "i64"
+    # The smallest key has no literal of its own: a minus and 2^63.
+    literal = lambda value: str(max(value, 1 - 2**63)) if integers else json.dumps(value, ensure_ascii=False)
+    filter = ""
+    while page := collection.query(filter, output_fields=["*"], limit=PAGE_ROWS, **above):
+        filter = f"{key} > {literal(max(row[key] for row in page))}"
+        yield page
+
+
+connections.connect(uri=os.environ["MILVUS_URI"], token=os.environ.get("MILVUS_TOKEN", ""))
+for page in pages(Collection(mapping["collection"]), form["key"]):
     for row in page:
         record = {"id": row.pop(form["key"])}
         found = {}
@@ -49,4 +63,3 @@ while page := rows.next():
         if row:
             record["metadata"] = row
         sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
-rows.close()

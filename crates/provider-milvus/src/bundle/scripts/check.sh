@@ -1,12 +1,11 @@
 @COMMON@
-call entities/query "$(body "{\"collectionName\": \"$collection\", \"filter\": \"\", \"outputFields\": [\"count(*)\"], \"consistencyLevel\": \"Strong\"}")"
-found=$(grep -oE '"count\(\*\)": ?[0-9]+' "$answer" | grep -oE '[0-9]+$' || echo none)
+found=$(count)
 if [ "$found" != @ROWS@ ]; then
     echo "NO-GO: $collection has $found rows, @ROWS@ were to be loaded"
     exit 1
 fi
 echo "count: $found rows, as expected"
-if ! python3 -c 'import pymilvus' 2>/dev/null || ! command -v tranship >/dev/null; then
+if ! python3 -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("pymilvus") is None)' 2>/dev/null || ! command -v tranship >/dev/null; then
     echo "for the comparison of every row: pip install pymilvus, then"
     echo "  python3 check.py > pulled.jsonl"
     echo "  tranship verify SOURCE jsonl:pulled.jsonl --mapping mapping.json"

@@ -40,3 +40,13 @@ body() {
 field() {
     sed -E 's/.*"'"$1"'": ?"?([^",}]*)"?.*/\1/' "$answer"
 }
+
+# The rows that the collection has.
+count() {
+    call entities/query "$(body "{\"collectionName\": \"$collection\", \"filter\": \"\", \"outputFields\": [\"count(*)\"], \"consistencyLevel\": \"Strong\"}")"
+    grep -oE '"count\(\*\)": ?[0-9]+' "$answer" | grep -oE '[0-9]+$' || echo none
+}
+
+drop() {
+    call collections/drop "$(body "{\"collectionName\": \"$collection\"}")"
+}

@@ -1,4 +1,4 @@
 @COMMON@
-call collections/drop "$(body "{\"collectionName\": \"$collection\"}")"
+drop
 rm -rf .loaded
 echo "$collection is dropped"

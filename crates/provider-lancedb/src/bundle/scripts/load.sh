@@ -1,0 +1,2 @@
+@COMMON@
+python3 -W ignore::DeprecationWarning load.py "$@"
