@@ -331,9 +331,39 @@ pub struct Recall {
     /// Neighbours per query
     #[arg(short, long, default_value_t = 10)]
     pub k: usize,
-    /// Queries sampled from A
-    #[arg(long, default_value_t = 1_000)]
-    pub queries: usize,
+    /// Queries sampled from A, or a log of queries to replay: JSON lines with vector or id, k, namespace, filter
+    #[arg(long, value_name = "N|FILE", default_value = "1000", value_parser = queries)]
+    pub queries: Queries,
+    /// Least exact overlap that passes
+    #[arg(long, value_name = "SHARE", default_value_t = 0.999, value_parser = share)]
+    pub min_overlap: f64,
+    /// Least recall of B's index that passes
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub min_recall: Option<f64>,
+    /// Largest drop of recall from A to B that passes [default: the noise floor]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub max_drop: Option<f64>,
+    /// Which engine builds graphs
+    #[arg(long, value_enum, default_value_t = EngineArg::Flat)]
+    pub engine: EngineArg,
+    /// Candidates kept while searching, on both sides [default: what each index says]
+    #[arg(long, value_name = "N")]
+    pub ef: Option<u32>,
+    /// Candidates that A keeps while searching
+    #[arg(long, value_name = "N")]
+    pub source_ef: Option<u32>,
+    /// Candidates that B keeps while searching
+    #[arg(long, value_name = "N")]
+    pub target_ef: Option<u32>,
+    /// Links per node of B's graph
+    #[arg(long, value_name = "N")]
+    pub target_m: Option<u32>,
+    /// Candidates that B keeps while building
+    #[arg(long, value_name = "N")]
+    pub target_ef_construction: Option<u32>,
+    /// Build graphs anew even where a dump carries the one that served
+    #[arg(long)]
+    pub rebuild: bool,
     /// Largest set that is searched; above it both sides are sampled alike
     #[arg(long, default_value_t = 100_000)]
     pub max_rows: usize,
@@ -345,6 +375,24 @@ pub struct Recall {
     pub seed: u64,
     #[command(flatten)]
     pub from: SourceArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    /// Our own
+    Flat,
+    /// The crate hnsw_rs, the independent reference
+    #[value(name = "hnsw_rs")]
+    HnswRs,
+}
+
+/// Which queries recall asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Queries {
+    /// So many records of A.
+    Sample(usize),
+    /// Those of a log.
+    Log(std::path::PathBuf),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -392,6 +440,17 @@ fn line_size(text: &str) -> Result<u64, String> {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// `1000` or `log.jsonl`; the log is opened later.
+fn queries(text: &str) -> Result<Queries, String> {
+    Ok(text.parse().map_or_else(|_| Queries::Log(text.into()), Queries::Sample))
+}
+
+/// A number from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a share, such as 0.99"))?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(format!("`{text}` is not between 0 and 1")) }
 }
 
 /// `90s`, `5m`, `2h`.

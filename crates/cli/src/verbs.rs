@@ -13,14 +13,15 @@ use tranship_toolkit::inspect::{InspectOptions, inspect};
 use tranship_toolkit::merge::{MergeOptions, Policy, merge};
 use tranship_toolkit::migrate::{MigrateOptions, migrate};
 use tranship_toolkit::plan::{PlanOptions, plan};
-use tranship_toolkit::recall::{RecallOptions, recall};
+use tranship_toolkit::recall::{Engine, IndexChoice, RecallOptions, Thresholds, recall};
 use tranship_toolkit::verify::{VerifyOptions, verify};
 use tranship_toolkit::{Settings, connectors, open};
 use tranship_verify::Level;
 use tranship_verify::archive::Subset;
 
 use crate::args::{
-    self, Cli, Common, Keep, LevelArg, MetricArg, SecondArgs, SourceArgs, TargetArgs, ToleranceArgs, Verb,
+    self, Cli, Common, EngineArg, Keep, LevelArg, MetricArg, Queries, SecondArgs, SourceArgs, TargetArgs,
+    ToleranceArgs, Verb,
 };
 use crate::progress::Shown;
 use crate::render;
@@ -321,20 +322,7 @@ fn run_merge(args: args::Merge, settings: &Settings<'_>, json: bool) -> Result<b
 }
 
 fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result<bool> {
-    let open_a = open_options(&args.from);
-    let options = RecallOptions {
-        open_b: open_second(&args.second, &open_a),
-        a: args.a,
-        b: args.b,
-        open_a,
-        mapping: args.second.mapping,
-        vector: args.vector,
-        k: args.k,
-        queries: args.queries,
-        max_rows: args.max_rows,
-        budget: args.budget,
-        seed: args.seed,
-    };
+    let options = recall_options(args)?;
     match recall(&options, settings)? {
         Some(report) => {
             if json {
@@ -344,8 +332,45 @@ fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result
             }
             Ok(report.passes)
         }
-        None => Err(Error::usage("neither side has a dense vector, so there is no recall to measure")),
+        None => Err(no_vectors()),
     }
+}
+
+fn no_vectors() -> Error {
+    Error::usage("neither side has a dense vector, so there is no recall to measure")
+}
+
+fn recall_options(args: args::Recall) -> Result<RecallOptions> {
+    let open_a = open_options(&args.from);
+    let index_b = IndexChoice {
+        m: args.target_m,
+        ef_construction: args.target_ef_construction,
+        ef_search: args.target_ef.or(args.ef),
+    };
+    Ok(RecallOptions {
+        open_b: open_second(&args.second, &open_a),
+        a: args.a,
+        b: args.b,
+        open_a,
+        mapping: args.second.mapping,
+        vector: args.vector,
+        k: args.k,
+        queries: match args.queries {
+            Queries::Sample(count) => count,
+            Queries::Log(_) => 1_000,
+        },
+        max_rows: args.max_rows,
+        budget: args.budget,
+        seed: args.seed,
+        thresholds: Thresholds { min_overlap: args.min_overlap, min_recall: args.min_recall, max_drop: args.max_drop },
+        engine: match args.engine {
+            EngineArg::Flat => Engine::Flat,
+            EngineArg::HnswRs => Engine::HnswRs,
+        },
+        index_a: IndexChoice { ef_search: args.source_ef.or(args.ef), ..IndexChoice::default() },
+        index_b,
+        rebuild: args.rebuild,
+    })
 }
 
 fn run_connectors(args: &args::Connectors, json: bool) -> Result<bool> {

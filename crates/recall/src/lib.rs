@@ -7,19 +7,29 @@
 
 mod causes;
 pub mod exact;
+pub mod findings;
 pub mod graph;
 mod interval;
 mod keys;
+pub mod order;
 mod overlap;
 pub mod parity;
 mod queries;
 mod random;
 pub mod report;
+mod run;
+mod served;
 pub mod set;
+pub mod side;
+pub mod verdict;
 
 pub use exact::{Nearest, Neighbour, exact_neighbours};
+pub use findings::Finding;
 pub use graph::{Engine, Graph, GraphAnswers, HnswSettings};
-pub use parity::{QueryChoice, RecallOptions, compare};
+pub use order::Order;
+pub use parity::{QueryChoice, RecallOptions, ServedGraphs, compare, compare_served};
 pub use queries::QuerySet;
 pub use report::{Cause, Measure, OverlapBasis, Reason, RecallReport, SideReport, WorstQuery};
 pub use set::{VectorSet, VectorSetBuilder, distance};
+pub use side::{SearchCost, ServedPart};
+pub use verdict::Thresholds;

@@ -31,6 +31,9 @@ fn without_times(mut report: RecallReport) -> RecallReport {
     report.seconds = 0.0;
     report.a.build_seconds = None;
     report.b.build_seconds = None;
+    for side in [&mut report.a, &mut report.b] {
+        side.cost = side.cost.map(|cost| tranship_recall::SearchCost { microseconds: 0.0, ..cost });
+    }
     report
 }
 

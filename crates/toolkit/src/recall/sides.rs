@@ -1,0 +1,236 @@
+//! Two sides that are compared vector by vector: opened, read once for their fingerprints, and held in memory.
+//!
+//! A set that is too large for the memory budget is sampled by id digest, so that both sides are cut alike: a record
+//! is in the sample of A exactly if it is in the sample of B.
+
+use tranship_collection::digest::Digester;
+use tranship_collection::fingerprint::vector_component;
+use tranship_collection::{BatchView, IndexSpec, ServedGraph, SetFingerprint, VectorKind, VectorSpec, VectorValue};
+use tranship_connector::{Error, Mapping, Result, Source};
+use tranship_pipeline::execute;
+use tranship_recall::{VectorSet, VectorSetBuilder};
+use tranship_verify::{Form, Side, fingerprint};
+
+use super::RecallOptions;
+use crate::open;
+use crate::settings::Settings;
+use crate::verify::read_mapping;
+
+/// Bytes of source that a split of a comparison has.
+const SPLIT_BYTES: u64 = 16 << 20;
+
+/// Both sides, ready to be loaded.
+pub(super) struct Sides<'a> {
+    pub(super) a: Side<'a>,
+    pub(super) b: Side<'a>,
+    source_a: &'a dyn Source,
+    source_b: &'a dyn Source,
+    /// Name of the vector.
+    pub(super) name: String,
+    /// Vectors of either side.
+    pub(super) populations: (usize, usize),
+    /// Equal sums of ids and vectors: the same records have the same vectors.
+    pub(super) identical: bool,
+    threshold: u128,
+    pub(super) settings: &'a Settings<'a>,
+}
+
+/// Opens both sides and hands them to `work`; none if neither has a dense vector or any record with one.
+pub(super) fn with_sides<T>(
+    options: &RecallOptions,
+    settings: &Settings<'_>,
+    work: impl FnOnce(&Sides<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    let opened_a = open::source(&options.a, &options.open_a)?;
+    let opened_b = open::source(&options.b, &options.open_b)?;
+    let mapping = options.mapping.as_deref().map(read_mapping).transpose()?;
+    let (scratch_a, scratch_b) = (settings.scratch()?, settings.scratch()?);
+    let prepared_a = open::prepare(&*opened_a.source, settings.prepare_bytes() / 2, SPLIT_BYTES, scratch_a.path())?;
+    let prepared_b = open::prepare(&*opened_b.source, settings.prepare_bytes() / 2, SPLIT_BYTES, scratch_b.path())?;
+    let (form_a, form_b) = forms(mapping.as_ref());
+    let a = Side::new(&opened_a.label, &*prepared_a, form_a);
+    let b = Side::new(&opened_b.label, &*prepared_b, form_b);
+    let Some(name) = vector_name(&a, options)? else { return Ok(None) };
+
+    let (set_a, set_b) = (fingerprint(&a, settings.engine())?, fingerprint(&b, settings.engine())?);
+    let component = vector_component(&name);
+    let populations = (set_a.total(&component).count as usize, set_b.total(&component).count as usize);
+    if populations.0 == 0 && populations.1 == 0 {
+        return Ok(None);
+    }
+    let threshold = threshold(&a, &name, populations.0.max(populations.1), options, settings);
+    let sides = Sides {
+        a,
+        b,
+        source_a: &*opened_a.source,
+        source_b: &*opened_b.source,
+        name,
+        populations,
+        identical: same_vectors(&set_a, &set_b, &component),
+        threshold,
+        settings,
+    };
+    work(&sides).map(Some)
+}
+
+impl Sides<'_> {
+    /// The vectors of A, or of the sample.
+    pub(super) fn load_a(&self) -> Result<VectorSet> {
+        load(&self.a, &self.name, self.threshold, self.populations.0, self.settings)
+    }
+
+    /// The vectors of B, or of the sample.
+    pub(super) fn load_b(&self) -> Result<VectorSet> {
+        load(&self.b, &self.name, self.threshold, self.populations.1, self.settings)
+    }
+
+    /// What A declares of the vector.
+    pub(super) fn spec_a(&self) -> Option<&VectorSpec> {
+        self.a.schema().vector(&self.name)
+    }
+
+    /// What B declares of the vector.
+    pub(super) fn spec_b(&self) -> Option<&VectorSpec> {
+        self.b.schema().vector(&self.name)
+    }
+
+    /// Whether records were left out for memory.
+    pub(super) fn is_sampled(&self) -> bool {
+        self.threshold != u128::MAX
+    }
+
+    /// Whether a record is in the sample.
+    pub(super) fn takes(&self, view: &BatchView<'_>, row: usize, digester: &mut Digester) -> bool {
+        digester.id(view.namespace(row), view.id_kind(row) as u8, view.id(row)) <= self.threshold
+    }
+
+    /// The graphs that the dumps carry, as far as they can be compared with what is loaded; notes say why not.
+    pub(super) fn served(
+        &self,
+        form_is_own: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<(Option<ServedGraph>, Option<ServedGraph>)> {
+        let mut read = |source: &dyn Source,
+                        spec: Option<&VectorSpec>,
+                        rows: usize,
+                        side: &str|
+         -> Result<Option<ServedGraph>> {
+            if !form_is_own {
+                return Ok(None);
+            }
+            if self.is_sampled() && matches!(spec.and_then(|spec| spec.index.as_ref()), Some(IndexSpec::Hnsw { .. })) {
+                // Whether there is a graph is known only by reading it.
+                notes.push(format!(
+                    "{side}: a sample is searched, so a graph that its dump may carry is not: search all {rows} with --max-rows {rows} and enough --memory"
+                ));
+                return Ok(None);
+            }
+            if self.is_sampled() {
+                return Ok(None);
+            }
+            let bytes = graph_bytes(spec, rows);
+            let room = self.settings.memory_bytes / 4;
+            if bytes > room {
+                let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+                notes.push(format!(
+                    "{side}: a graph that its dump may carry is not read: it takes about {} MiB, a quarter of --memory is {} MiB",
+                    mib(bytes),
+                    mib(room)
+                ));
+                return Ok(None);
+            }
+            source.served_graph(&self.name)
+        };
+        let a = read(self.source_a, self.spec_a(), self.populations.0, "A")?;
+        let b = read(self.source_b, self.spec_b(), self.populations.1, "B")?;
+        Ok((a, b))
+    }
+}
+
+/// Bytes that a graph of a dump takes in memory: its vectors, its links and who they belong to.
+fn graph_bytes(spec: Option<&VectorSpec>, rows: usize) -> u64 {
+    let dim = spec.and_then(|spec| spec.dim).unwrap_or(1) as u64;
+    let m = match spec.and_then(|spec| spec.index.as_ref()) {
+        Some(IndexSpec::Hnsw { m, .. }) => u64::from(*m),
+        _ => 16,
+    };
+    (rows as u64).saturating_mul(4 * dim + 12 * m + 120)
+}
+
+fn forms(mapping: Option<&Mapping>) -> (Form<'_>, Form<'_>) {
+    match mapping {
+        Some(mapping) => (Form::Projected(mapping), Form::Undone(mapping)),
+        None => (Form::AsRead, Form::AsRead),
+    }
+}
+
+fn same_vectors(a: &SetFingerprint, b: &SetFingerprint, component: &str) -> bool {
+    [component, "id"].iter().all(|name| a.total(name) == b.total(name))
+}
+
+fn vector_name(side: &Side<'_>, options: &RecallOptions) -> Result<Option<String>> {
+    let dense = || side.schema().stored_vectors().filter(|spec| spec.kind == VectorKind::Dense);
+    if let Some(name) = &options.vector {
+        let found = dense().find(|spec| &spec.name == name);
+        if side.schema().vector(name).is_some_and(|spec| spec.kind == VectorKind::Bits) {
+            return Err(Error::usage(format!("`{name}` is a bit vector: recall is measured for dense vectors only"))
+                .hint("compare with `tranship verify` instead"));
+        }
+        return found.map(|spec| Some(spec.name.clone())).ok_or_else(|| {
+            let shown = |name: &str| if name.is_empty() { "the unnamed one".to_owned() } else { format!("`{name}`") };
+            let names: Vec<String> = dense().map(|spec| shown(&spec.name)).collect();
+            Error::usage(format!("there is no dense vector `{name}`")).hint(format!("there are: {}", names.join(", ")))
+        });
+    }
+    Ok(dense().find(|spec| spec.name.is_empty()).or_else(|| dense().next()).map(|spec| spec.name.clone()))
+}
+
+/// Id digests up to this are in the sample.
+fn threshold(side: &Side<'_>, name: &str, population: usize, options: &RecallOptions, settings: &Settings<'_>) -> u128 {
+    let dim = side.schema().vector(name).and_then(|spec| spec.dim).unwrap_or(1);
+    // Two sets, each with its graph's own copy, must fit beside everything else.
+    let row_bytes = VectorSet::bytes_for(1, dim, 32).max(1);
+    let affordable = (settings.memory_bytes / 4) as usize / (2 * row_bytes);
+    let rows = options.max_rows.min(affordable.max(1));
+    if population <= rows { u128::MAX } else { u128::MAX / population as u128 * rows as u128 }
+}
+
+fn load(side: &Side<'_>, name: &str, threshold: u128, population: usize, settings: &Settings<'_>) -> Result<VectorSet> {
+    let spec =
+        side.schema().vector(name).ok_or_else(|| Error::usage(format!("{} has no vector `{name}`", side.label)))?;
+    let metric = spec.metric.ok_or_else(|| {
+        Error::usage(format!("{} declares no metric", side.label)).hint("say which, as in --metric cosine")
+    })?;
+    let expected = (population as f64 * (threshold as f64 / u128::MAX as f64)) as usize;
+    let mut set = VectorSetBuilder::new(spec.dim.unwrap_or(0), metric, expected)?.element(spec.element);
+    execute(
+        side.prepared,
+        settings.engine(),
+        SPLIT_BYTES,
+        |_| Ok(None),
+        |split, stop| {
+            let (ordinal, mut rows, mut digester) = (split.ordinal, Vec::new(), Digester::default());
+            side.each_batch(split, |batch, before| {
+                stop.check()?;
+                let view =
+                    BatchView::new(batch, side.schema()).map_err(|fault| side.located(ordinal, before, &fault))?;
+                let Some(column) = view.vector_specs().position(|spec| spec.name == name) else { return Ok(()) };
+                for row in 0..view.len() {
+                    if digester.id(view.namespace(row), view.id_kind(row) as u8, view.id(row)) > threshold {
+                        continue;
+                    }
+                    let values = match view.vector(column, row) {
+                        Some(VectorValue::Dense(values)) => values.to_vec(),
+                        Some(VectorValue::Widened(values)) => values,
+                        _ => continue,
+                    };
+                    rows.push((view.namespace(row).map(str::to_owned), view.id(row).to_owned(), values));
+                }
+                Ok(())
+            })?;
+            Ok(rows)
+        },
+        |rows| rows.iter().try_for_each(|(namespace, id, values)| set.push(namespace.as_deref(), id, values)),
+    )?;
+    set.finish()
+}
