@@ -12,6 +12,7 @@ mod dispatch;
 pub mod distance;
 pub mod float_print;
 pub mod float_scan;
+mod prefetch;
 
 pub use byte_split::{join_f32, split_f32};
 pub use dense_scores::{PackedQueries, dot_block};
@@ -19,3 +20,4 @@ pub use dispatch::Kernels;
 pub use distance::{cosine_similarity, dot, l1, l2_squared, norm};
 pub use float_print::{print_f32, print_f32_array};
 pub use float_scan::{ScanError, ScanErrorKind, scan_f32_array, scan_f32_array_plain};
+pub use prefetch::prefetch;
