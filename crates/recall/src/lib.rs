@@ -30,6 +30,7 @@ pub use order::Order;
 pub use parity::{QueryChoice, RecallOptions, ServedGraphs, compare, compare_served};
 pub use queries::QuerySet;
 pub use report::{Cause, Measure, OverlapBasis, Reason, RecallReport, SideReport, WorstQuery};
+pub use served::served_answers;
 pub use set::{VectorSet, VectorSetBuilder, distance};
 pub use side::{SearchCost, ServedPart};
 pub use verdict::Thresholds;

@@ -147,7 +147,25 @@ fn shares(sizes: &[usize], count: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::shares;
+    use super::*;
+    use crate::set::VectorSetBuilder;
+    use tranship_collection::Metric;
+
+    #[test]
+    fn a_sample_asks_every_namespace_whatever_the_order_of_rows() {
+        let namespace = |row: usize| ["big", "middle", "tiny"][if row < 20 { 2 } else { usize::from(row < 300) }];
+        let sampled = |rows: &mut dyn Iterator<Item = usize>| {
+            let mut set = VectorSetBuilder::new(1, Metric::L2, 1_000).unwrap();
+            rows.for_each(|row| set.push(Some(namespace(row)), &row.to_string(), &[row as f32]).unwrap());
+            let set = set.finish().unwrap();
+            let chosen = QuerySet::sampled_rows(&set, 50, 9);
+            chosen.into_iter().map(|row| set.keys().label(row)).collect::<Vec<_>>()
+        };
+        let labels = sampled(&mut (0..1_000));
+        assert_eq!(labels, sampled(&mut (0..1_000).rev()));
+        let of = |name: &str| labels.iter().filter(|label| label.starts_with(name)).count();
+        assert_eq!((of("big/"), of("middle/"), of("tiny/")), (35, 14, 1));
+    }
 
     #[test]
     fn every_stratum_has_its_share_and_none_more_than_it_holds() {

@@ -8,13 +8,37 @@
 
 use rayon::ThreadPool;
 use tranship_collection::{HnswLinks, Metric, ServedGraph};
-use tranship_connector::Result;
+use tranship_connector::{Error, Result};
 
 use crate::graph::GraphAnswers;
 use crate::graph::flat::FlatGraph;
 use crate::queries::QuerySet;
 use crate::set::{VectorSet, distance};
 use crate::side::ServedPart;
+
+/// Asks the graph of a dump, by `threads` threads: ids of at most `k` records for every query, nearest first. Queries are
+/// row-major, and of unit length where the engine compares unit vectors.
+///
+/// # Errors
+/// Queries of another dimension, vectors that are not finite, or threads that cannot be started.
+pub fn served_answers(
+    graph: ServedGraph,
+    queries: &[f32],
+    k: usize,
+    ef: u32,
+    threads: usize,
+) -> Result<Vec<Vec<String>>> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Error::bug("cannot start the worker threads").caused_by(error))?;
+    let nodes = VectorSet::of_nodes(graph.metric, graph.dim, graph.values)?;
+    let queries = QuerySet::from_vectors(&nodes, queries)?;
+    let flags = graph.records.iter().map(Option::is_some).collect();
+    let found = FlatGraph::of_links(&nodes, graph.links, Some(flags)).search(&queries, k, ef, &pool);
+    let id = |node: &usize| graph.records[*node].as_ref().map(|record| record.id.clone());
+    Ok(found.rows.iter().map(|nodes| nodes.iter().filter_map(id).collect()).collect())
+}
 
 /// A graph over its own nodes, and the rows of the side that they stand for.
 pub(crate) struct Served {

@@ -73,7 +73,7 @@ fn vectors_that_were_not_normalised_for_a_dot_product_are_named() {
     let Finding::NotUnitLength { records, shortest, longest } = report.findings[0] else {
         panic!("{:?}", report.findings)
     };
-    assert!(records > 2_900 && shortest < 1.0 && longest > 1.0);
+    assert!(records > 2_900 && 2.0 * shortest < longest);
     // Normalised, the dot product is the cosine.
     let unit: Vec<Vec<f32>> = (0..3_000).map(|row| a.vector(row).to_vec()).collect();
     let report = compared(&a, &numbered(Metric::Dot, &unit));
@@ -126,7 +126,7 @@ fn ids_shifted_by_one_are_named() {
 }
 
 #[test]
-fn a_lost_namespace_is_named_and_every_namespace_is_asked() {
+fn a_lost_namespace_is_named() {
     let vectors = vectors();
     let namespace = |row: usize| ["big", "middle", "tiny"][if row < 20 { 2 } else { usize::from(row < 700) }];
     let fill = |lost: &str| {
@@ -140,8 +140,6 @@ fn a_lost_namespace_is_named_and_every_namespace_is_asked() {
     let report = compared(&a, &b);
     let lost = Finding::LostNamespace { namespace: "tiny".to_owned(), records: 20 };
     assert_eq!(report.findings, [lost], "missing records are not told twice");
-    // Of 400 queries the 20 records of 3,000 have at least one, so that their loss shows.
-    assert!(report.worst.iter().any(|worst| worst.query.starts_with("tiny/")), "{:?}", report.worst);
     assert!(!report.passes);
 }
 
@@ -163,9 +161,9 @@ fn a_graph_with_too_few_links_on_the_target_is_named() {
 
 #[test]
 fn thresholds_decide_and_are_shown() {
-    let vectors = vectors();
+    let vectors = clustered(4_000, 64, 4, 9);
     let a = numbered(Metric::L2, &vectors);
-    let fewer = numbered(Metric::L2, &vectors[..2_990]);
+    let fewer = numbered(Metric::L2, &vectors[..3_980]);
     let with =
         |thresholds: Thresholds| compare(&a, &fewer, &RecallOptions { thresholds, ..options() }, &pool(2)).unwrap();
     let strict = Thresholds { min_overlap: 1.0, ..Thresholds::default() };
