@@ -21,6 +21,7 @@ mod migrate;
 mod native;
 mod pinecone_bundle;
 mod probes;
+mod replay;
 mod served;
 mod sets;
 mod support;

@@ -334,9 +334,15 @@ pub struct Recall {
     /// Queries sampled from A, or a log of queries to replay: JSON lines with vector or id, k, namespace, filter
     #[arg(long, value_name = "N|FILE", default_value = "1000", value_parser = queries)]
     pub queries: Queries,
-    /// Least exact overlap that passes
-    #[arg(long, value_name = "SHARE", default_value_t = 0.999, value_parser = share)]
-    pub min_overlap: f64,
+    /// How the filters of a log are written: neutral, chroma, pinecone, qdrant
+    #[arg(long, value_name = "NAME")]
+    pub filter_dialect: Option<String>,
+    /// Judgements of answers, as TREC has them: query, 0, id, grade
+    #[arg(long, value_name = "FILE")]
+    pub qrels: Option<std::path::PathBuf>,
+    /// Least exact overlap that passes [default: 0.999; none where the models differ]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub min_overlap: Option<f64>,
     /// Least recall of B's index that passes
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub min_recall: Option<f64>,
@@ -361,6 +367,18 @@ pub struct Recall {
     /// Candidates that B keeps while building
     #[arg(long, value_name = "N")]
     pub target_ef_construction: Option<u32>,
+    /// Build B's graph at several settings and say which keep A's recall
+    #[arg(long)]
+    pub sweep: bool,
+    /// Links per node that a sweep tries
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "8,16,32")]
+    pub sweep_m: Vec<u32>,
+    /// Candidates kept while building that a sweep tries
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "100,200")]
+    pub sweep_ef_construction: Vec<u32>,
+    /// Candidates kept while searching that a sweep tries
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "16,32,64,128,256")]
+    pub sweep_ef: Vec<u32>,
     /// Build graphs anew even where a dump carries the one that served
     #[arg(long)]
     pub rebuild: bool,

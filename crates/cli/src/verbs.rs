@@ -13,7 +13,7 @@ use tranship_toolkit::inspect::{InspectOptions, inspect};
 use tranship_toolkit::merge::{MergeOptions, Policy, merge};
 use tranship_toolkit::migrate::{MigrateOptions, migrate};
 use tranship_toolkit::plan::{PlanOptions, plan};
-use tranship_toolkit::recall::{Engine, IndexChoice, RecallOptions, Thresholds, recall};
+use tranship_toolkit::recall::{Engine, IndexChoice, Questions, RecallOptions, SweepGrid, Thresholds, certify, sweep};
 use tranship_toolkit::verify::{VerifyOptions, verify};
 use tranship_toolkit::{Settings, connectors, open};
 use tranship_verify::Level;
@@ -322,18 +322,37 @@ fn run_merge(args: args::Merge, settings: &Settings<'_>, json: bool) -> Result<b
 }
 
 fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result<bool> {
-    let options = recall_options(args)?;
-    match recall(&options, settings)? {
-        Some(report) => {
-            if json {
-                render::json(&report)?
-            } else {
-                render::to_stdout(&render::recalled(&report))
-            }
-            Ok(report.passes)
-        }
-        None => Err(no_vectors()),
+    if args.sweep {
+        return run_sweep(args, settings, json);
     }
+    let questions = Questions {
+        log: if let Queries::Log(path) = &args.queries { Some(path.clone()) } else { None },
+        dialect: args.filter_dialect.clone(),
+        judgements: args.qrels.clone(),
+        min_overlap: args.min_overlap,
+    };
+    let certificate = certify(&recall_options(args)?, &questions, settings)?.ok_or_else(no_vectors)?;
+    if json {
+        render::json(&certificate)?
+    } else {
+        render::to_stdout(&render::lines(&certificate.lines()))
+    }
+    Ok(certificate.passes())
+}
+
+fn run_sweep(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let grid = SweepGrid {
+        m: args.sweep_m.clone(),
+        ef_construction: args.sweep_ef_construction.clone(),
+        ef_search: args.sweep_ef.clone(),
+    };
+    let report = sweep(&recall_options(args)?, &grid, settings)?.ok_or_else(no_vectors)?;
+    if json {
+        render::json(&report)?
+    } else {
+        render::to_stdout(&render::lines(&report.lines()))
+    }
+    Ok(report.passes)
 }
 
 fn no_vectors() -> Error {
@@ -362,7 +381,11 @@ fn recall_options(args: args::Recall) -> Result<RecallOptions> {
         max_rows: args.max_rows,
         budget: args.budget,
         seed: args.seed,
-        thresholds: Thresholds { min_overlap: args.min_overlap, min_recall: args.min_recall, max_drop: args.max_drop },
+        thresholds: Thresholds {
+            min_overlap: args.min_overlap.unwrap_or(Thresholds::default().min_overlap),
+            min_recall: args.min_recall,
+            max_drop: args.max_drop,
+        },
         engine: match args.engine {
             EngineArg::Flat => Engine::Flat,
             EngineArg::HnswRs => Engine::HnswRs,

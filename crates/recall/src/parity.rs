@@ -213,7 +213,7 @@ pub fn engine_name(engine: Engine) -> &'static str {
     }
 }
 
-fn check(a: &VectorSet, b: &VectorSet, options: &RecallOptions) -> Result<()> {
+pub(crate) fn check(a: &VectorSet, b: &VectorSet, options: &RecallOptions) -> Result<()> {
     if a.dim() != b.dim() {
         let message = format!("vectors of A have {} elements and those of B {}", a.dim(), b.dim());
         return Err(

@@ -47,7 +47,7 @@ impl QuerySet {
 
     /// `count` rows of `set`, chosen by `seed` from its ids: from each namespace its share, and at least one where there
     /// are as many queries as namespaces.
-    pub(crate) fn sampled_rows(set: &VectorSet, count: usize, seed: u64) -> Vec<usize> {
+    pub fn sampled_rows(set: &VectorSet, count: usize, seed: u64) -> Vec<usize> {
         let mut strata = vec![Vec::new(); set.keys().namespaces().len() + 1];
         for rank in 0..set.len() {
             let row = set.keys().row_at_rank(rank);

@@ -44,7 +44,7 @@ impl Clock {
     }
 
     /// Seconds left of this share of the budget; none without a budget.
-    fn left(&self, share: f64) -> Option<f64> {
+    pub(crate) fn left(&self, share: f64) -> Option<f64> {
         self.budget.map(|budget| budget.as_secs_f64() * share - self.elapsed().as_secs_f64())
     }
 }

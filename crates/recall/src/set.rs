@@ -147,6 +147,14 @@ impl VectorSet {
         self.keys.id(row)
     }
 
+    /// The namespace of a row, none for the default one.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn namespace(&self, row: usize) -> Option<&str> {
+        self.keys.namespace(row)
+    }
+
     /// The vector of a row, at unit length under the cosine metric.
     ///
     /// # Panics
@@ -170,7 +178,7 @@ impl VectorSet {
     }
 
     /// The row of a record.
-    pub(crate) fn find_named(&self, namespace: Option<&str>, id: &str) -> Option<usize> {
+    pub fn find_named(&self, namespace: Option<&str>, id: &str) -> Option<usize> {
         self.keys.find_key(id, namespace)
     }
 

@@ -5,7 +5,8 @@ mod common;
 use common::{Random, clustered, id, numbered, pool, set_of};
 use tranship_collection::{Element, IndexSpec, Metric};
 use tranship_recall::{
-    Finding, OverlapBasis, QueryChoice, RecallOptions, RecallReport, Thresholds, VectorSet, VectorSetBuilder, compare,
+    Finding, OverlapBasis, QueryChoice, RecallOptions, RecallReport, ServedGraphs, SweepGrid, Thresholds, VectorSet,
+    VectorSetBuilder, compare, sweep,
 };
 
 fn hnsw(m: u32) -> Option<IndexSpec> {
@@ -179,4 +180,29 @@ fn thresholds_decide_and_are_shown() {
     let thresholds = Thresholds { min_recall: Some(0.5), ..Thresholds::default() };
     let asked = RecallOptions { index_b: Some(unknown), thresholds, ..options() };
     assert!(!compare(&a, &a, &asked, &pool(2)).unwrap().passes);
+}
+
+#[test]
+fn a_sweep_says_which_settings_keep_the_recall_of_the_source() {
+    let a = numbered(Metric::L2, &clustered(4_000, 64, 4, 9));
+    let grid = SweepGrid { m: vec![4, 16], ef_construction: vec![60], ef_search: vec![10, 200] };
+    let asked = RecallOptions { queries: QueryChoice::Sample(200), ..options() };
+    let report = sweep(&a, &a, &asked, &grid, ServedGraphs::default(), &pool(2)).unwrap();
+    assert_eq!(report.tried.len(), 4);
+    let keeps: Vec<bool> = report.tried.iter().map(|row| row.keeps).collect();
+    assert!(!keeps[0], "m 4 at ef 10 finds less: {:?}", report.tried[0]);
+    assert!(keeps[3], "m 16 at ef 200 finds as much: {:?}", report.tried[3]);
+    let advice = report.advice.unwrap();
+    let cheaper = |row: &&tranship_recall::sweep::SweepRow| {
+        row.keeps && row.cost.unwrap().distances < advice.cost.unwrap().distances
+    };
+    assert_eq!(report.tried.iter().find(cheaper), None);
+    assert!(report.tried[0].graph_bytes < report.tried[2].graph_bytes);
+    assert!(report.lines()[0].ends_with("keeps the source's recall at the least work"), "{:?}", report.lines());
+    // Nothing that is tried keeps it.
+    let grid = SweepGrid { m: vec![2], ef_construction: vec![4], ef_search: vec![4] };
+    let report = sweep(&a, &a, &asked, &grid, ServedGraphs::default(), &pool(2)).unwrap();
+    assert!(!report.passes && report.advice.is_none());
+    let none = SweepGrid { m: Vec::new(), ..SweepGrid::default() };
+    assert!(sweep(&a, &a, &asked, &none, ServedGraphs::default(), &pool(2)).is_err());
 }

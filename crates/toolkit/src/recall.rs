@@ -3,14 +3,17 @@
 //! Equal fingerprints prove exact overlap. A side whose dump carries its HNSW graph is measured by that very graph, if all
 //! of its records are searched; other indexes are built here with the settings that the side's schema names, or the user.
 
+pub mod log;
+mod replay;
 mod sides;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use replay::{Certificate, Questions, certify};
 use tranship_collection::IndexSpec;
 use tranship_connector::{Error, OpenOptions, Result};
-pub use tranship_recall::{Engine, RecallReport, Thresholds};
+pub use tranship_recall::{Engine, RecallReport, SweepGrid, SweepReport, Thresholds};
 use tranship_recall::{HnswSettings, QueryChoice, ServedGraphs};
 
 use crate::settings::Settings;
@@ -116,14 +119,30 @@ pub fn recall(options: &RecallOptions, settings: &Settings<'_>) -> Result<Option
     with_sides(options, settings, |sides| compare(options, sides))
 }
 
+/// Tries settings of the target's index; `None` as for [`recall`].
+pub fn sweep(options: &RecallOptions, grid: &SweepGrid, settings: &Settings<'_>) -> Result<Option<SweepReport>> {
+    with_sides(options, settings, |sides| {
+        let (a, b) = (sides.load_a()?, sides.load_b()?);
+        let mut notes = Vec::new();
+        let served = served(options, sides, &mut notes)?;
+        let pool = rayon_pool(sides.settings)?;
+        let mut report = tranship_recall::sweep(&a, &b, &measured(options, sides), grid, served, &pool)?;
+        report.notes.extend(notes);
+        Ok(report)
+    })
+}
+
+/// The graphs of the dumps, where they are wanted.
+fn served(options: &RecallOptions, sides: &Sides<'_>, notes: &mut Vec<String>) -> Result<ServedGraphs> {
+    // A mapping changes records, and so what a node stands for.
+    let (a, b) = sides.served(options.mapping.is_none() && !options.rebuild, notes)?;
+    Ok(ServedGraphs { a: a.filter(|_| !options.index_a.rebuilds()), b: b.filter(|_| !options.index_b.rebuilds()) })
+}
+
 fn compare(options: &RecallOptions, sides: &Sides<'_>) -> Result<RecallReport> {
     let (a, b) = (sides.load_a()?, sides.load_b()?);
     let mut notes = Vec::new();
-    let (served_a, served_b) = sides.served(options.mapping.is_none() && !options.rebuild, &mut notes)?;
-    let served = ServedGraphs {
-        a: served_a.filter(|_| !options.index_a.rebuilds()),
-        b: served_b.filter(|_| !options.index_b.rebuilds()),
-    };
+    let served = served(options, sides, &mut notes)?;
     let pool = rayon_pool(sides.settings)?;
     let mut report = tranship_recall::compare_served(&a, &b, &measured(options, sides), served, &pool)?;
     report.notes.extend(notes);

@@ -3,12 +3,15 @@
 //! A set that is too large for the memory budget is sampled by id digest, so that both sides are cut alike: a record
 //! is in the sample of A exactly if it is in the sample of B.
 
+use serde_json::Value;
 use tranship_collection::digest::Digester;
 use tranship_collection::fingerprint::vector_component;
-use tranship_collection::{BatchView, IndexSpec, ServedGraph, SetFingerprint, VectorKind, VectorSpec, VectorValue};
+use tranship_collection::{
+    BatchView, Filter, IndexSpec, ServedGraph, SetFingerprint, VectorKind, VectorSpec, VectorValue,
+};
 use tranship_connector::{Error, Mapping, Result, Source};
 use tranship_pipeline::execute;
-use tranship_recall::{VectorSet, VectorSetBuilder};
+use tranship_recall::{Passing, VectorSet, VectorSetBuilder};
 use tranship_verify::{Form, Side, fingerprint};
 
 use super::RecallOptions;
@@ -76,12 +79,30 @@ pub(super) fn with_sides<T>(
 impl Sides<'_> {
     /// The vectors of A, or of the sample.
     pub(super) fn load_a(&self) -> Result<VectorSet> {
-        load(&self.a, &self.name, self.threshold, self.populations.0, self.settings)
+        load(&self.a, &self.name, self.threshold, self.populations.0, &[], self.settings).map(|(set, _)| set)
     }
 
     /// The vectors of B, or of the sample.
     pub(super) fn load_b(&self) -> Result<VectorSet> {
-        load(&self.b, &self.name, self.threshold, self.populations.1, self.settings)
+        load(&self.b, &self.name, self.threshold, self.populations.1, &[], self.settings).map(|(set, _)| set)
+    }
+
+    /// The vectors of both sides, and which rows pass each filter.
+    pub(super) fn load_filtered(&self, filters: &[Filter]) -> Result<[(VectorSet, Vec<Passing>); 2]> {
+        let bits = (self.populations.0 + self.populations.1) as u64 / 4 * filters.len() as u64;
+        if bits > self.settings.memory_bytes / 8 {
+            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+            return Err(Error::limit(format!(
+                "{} filters over {} records take {} MiB",
+                filters.len(),
+                self.populations.0 + self.populations.1,
+                mib(bits)
+            ))
+            .hint(format!("give at least --memory {}MiB, or replay the log in parts", mib(8 * bits))));
+        }
+        let a = load(&self.a, &self.name, self.threshold, self.populations.0, filters, self.settings)?;
+        let b = load(&self.b, &self.name, self.threshold, self.populations.1, filters, self.settings)?;
+        Ok([a, b])
     }
 
     /// What A declares of the vector.
@@ -97,11 +118,6 @@ impl Sides<'_> {
     /// Whether records were left out for memory.
     pub(super) fn is_sampled(&self) -> bool {
         self.threshold != u128::MAX
-    }
-
-    /// Whether a record is in the sample.
-    pub(super) fn takes(&self, view: &BatchView<'_>, row: usize, digester: &mut Digester) -> bool {
-        digester.id(view.namespace(row), view.id_kind(row) as u8, view.id(row)) <= self.threshold
     }
 
     /// The graphs that the dumps carry, as far as they can be compared with what is loaded; notes say why not.
@@ -195,7 +211,14 @@ fn threshold(side: &Side<'_>, name: &str, population: usize, options: &RecallOpt
     if population <= rows { u128::MAX } else { u128::MAX / population as u128 * rows as u128 }
 }
 
-fn load(side: &Side<'_>, name: &str, threshold: u128, population: usize, settings: &Settings<'_>) -> Result<VectorSet> {
+fn load(
+    side: &Side<'_>,
+    name: &str,
+    threshold: u128,
+    population: usize,
+    filters: &[Filter],
+    settings: &Settings<'_>,
+) -> Result<(VectorSet, Vec<Passing>)> {
     let spec =
         side.schema().vector(name).ok_or_else(|| Error::usage(format!("{} has no vector `{name}`", side.label)))?;
     let metric = spec.metric.ok_or_else(|| {
@@ -203,34 +226,73 @@ fn load(side: &Side<'_>, name: &str, threshold: u128, population: usize, setting
     })?;
     let expected = (population as f64 * (threshold as f64 / u128::MAX as f64)) as usize;
     let mut set = VectorSetBuilder::new(spec.dim.unwrap_or(0), metric, expected)?.element(spec.element);
+    let (mut passing, mut row) = (vec![Passing::default(); filters.len()], 0);
+    let pick = |view: &BatchView<'_>, at: usize, digester: &mut Digester| {
+        let column = view.vector_specs().position(|spec| spec.name == name)?;
+        if digester.id(view.namespace(at), view.id_kind(at) as u8, view.id(at)) > threshold {
+            return None;
+        }
+        let values = match view.vector(column, at)? {
+            VectorValue::Dense(values) => values.to_vec(),
+            VectorValue::Widened(values) => values,
+            _ => return None,
+        };
+        let marks = marks(filters, view.metadata(at));
+        Some((view.namespace(at).map(str::to_owned), view.id(at).to_owned(), values, marks))
+    };
+    scan(side, settings, pick, |(namespace, id, values, marks)| {
+        set.push(namespace.as_deref(), &id, &values)?;
+        for (passing, (strictly, loosely)) in passing.iter_mut().zip(marks) {
+            if strictly {
+                passing.strictly.mark(row);
+            }
+            if loosely {
+                passing.loosely.mark(row);
+            }
+        }
+        row += 1;
+        Ok(())
+    })?;
+    Ok((set.finish()?, passing))
+}
+
+/// Whether metadata passes each filter, strictly and loosely.
+fn marks(filters: &[Filter], metadata: Option<&str>) -> Vec<(bool, bool)> {
+    if filters.is_empty() {
+        return Vec::new();
+    }
+    let record = metadata_value(metadata);
+    filters.iter().map(|filter| (filter.passes(&record), filter.passes_loosely(&record))).collect()
+}
+
+/// Metadata as a value; the batches were checked, so what does not parse is nothing but numbers beyond f64.
+pub(super) fn metadata_value(metadata: Option<&str>) -> Value {
+    metadata.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null)
+}
+
+/// Shows every record of a side to `pick` on the worker threads, and what it picks, in order, to `take`.
+pub(super) fn scan<T: Send>(
+    side: &Side<'_>,
+    settings: &Settings<'_>,
+    pick: impl Fn(&BatchView<'_>, usize, &mut Digester) -> Option<T> + Sync,
+    mut take: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
     execute(
         side.prepared,
         settings.engine(),
         SPLIT_BYTES,
         |_| Ok(None),
         |split, stop| {
-            let (ordinal, mut rows, mut digester) = (split.ordinal, Vec::new(), Digester::default());
+            let (ordinal, mut picked, mut digester) = (split.ordinal, Vec::new(), Digester::default());
             side.each_batch(split, |batch, before| {
                 stop.check()?;
                 let view =
                     BatchView::new(batch, side.schema()).map_err(|fault| side.located(ordinal, before, &fault))?;
-                let Some(column) = view.vector_specs().position(|spec| spec.name == name) else { return Ok(()) };
-                for row in 0..view.len() {
-                    if digester.id(view.namespace(row), view.id_kind(row) as u8, view.id(row)) > threshold {
-                        continue;
-                    }
-                    let values = match view.vector(column, row) {
-                        Some(VectorValue::Dense(values)) => values.to_vec(),
-                        Some(VectorValue::Widened(values)) => values,
-                        _ => continue,
-                    };
-                    rows.push((view.namespace(row).map(str::to_owned), view.id(row).to_owned(), values));
-                }
+                picked.extend((0..view.len()).filter_map(|row| pick(&view, row, &mut digester)));
                 Ok(())
             })?;
-            Ok(rows)
+            Ok(picked)
         },
-        |rows| rows.iter().try_for_each(|(namespace, id, values)| set.push(namespace.as_deref(), id, values)),
-    )?;
-    set.finish()
+        |picked| picked.into_iter().try_for_each(&mut take),
+    )
 }
