@@ -17,7 +17,7 @@ mod random;
 pub mod report;
 pub mod set;
 
-pub use exact::{Nearest, Neighbour, exact_neighbours};
+pub use exact::{Method, Nearest, Neighbour, exact_neighbours, exact_neighbours_by};
 pub use graph::{Engine, Graph, GraphAnswers, HnswSettings};
 pub use parity::{QueryChoice, RecallOptions, compare};
 pub use queries::QuerySet;
