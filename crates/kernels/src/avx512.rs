@@ -22,7 +22,11 @@ pub(crate) fn screen(
     query_terms: &QueryTerms,
     ceilings: &mut Ceilings,
 ) -> Above {
-    let rows = rows.map(|row| &row[..panel.len()]);
+    let mut rows = rows;
+    for row in &mut rows {
+        // Cut to one known length, so that the sums need no bounds checks.
+        *row = &row[..panel.len()];
+    }
     let mut sums = [[_mm512_setzero_ps(); REGISTERS]; TILE_ROWS];
     for (k, column) in panel.iter().enumerate() {
         let queries = [load(column, 0), load(column, 1), load(column, 2)];
@@ -52,12 +56,16 @@ pub(crate) fn screen_codes(
     query_terms: &QueryTerms,
     ceilings: &mut Ceilings,
 ) -> Above {
-    let rows = rows.map(|row| &row.as_chunks::<4>().0[..panel.len()]);
+    let mut columns: [&[[i8; 4]]; TILE_ROWS] = [&[]; TILE_ROWS];
+    for (columns, row) in columns.iter_mut().zip(rows) {
+        *columns = &row.as_chunks::<4>().0[..panel.len()];
+    }
     let mut sums = [[_mm512_setzero_si512(); REGISTERS]; TILE_ROWS];
     for (k, column) in panel.iter().enumerate() {
         let queries = [load_codes(column, 0), load_codes(column, 1), load_codes(column, 2)];
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            let codes = _mm512_set1_epi32(i32::from_le_bytes(row[k].map(|code| code as u8)));
+        for (sums, columns) in sums.iter_mut().zip(columns) {
+            let [a, b, c, d] = columns[k];
+            let codes = _mm512_set1_epi32(i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]));
             for (sum, query) in sums.iter_mut().zip(queries) {
                 *sum = _mm512_dpbusd_epi32(*sum, query, codes);
             }
