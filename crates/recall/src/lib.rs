@@ -26,7 +26,7 @@ pub mod side;
 pub mod sweep;
 pub mod verdict;
 
-pub use exact::{Nearest, Neighbour, exact_neighbours};
+pub use exact::{Method, Nearest, Neighbour, exact_neighbours, exact_neighbours_by};
 pub use findings::Finding;
 pub use graph::{Engine, Graph, GraphAnswers, HnswSettings};
 pub use order::Order;

@@ -11,6 +11,7 @@
 //! Errors: more than 2^32 - 1 rows.
 
 mod build;
+mod codes;
 mod lists;
 mod points;
 mod search;
@@ -25,7 +26,7 @@ use crate::queries::QuerySet;
 use crate::set::VectorSet;
 use lists::Graph;
 use points::Points;
-use search::{Cost, Search, Workers};
+use search::{Cost, Found, Search, Workers};
 
 /// A graph over the rows of a set.
 pub struct FlatGraph<'a> {
@@ -52,7 +53,7 @@ impl<'a> FlatGraph<'a> {
             return Err(Error::limit("more than 4,294,967,295 rows in one graph").hint("compare a sample"));
         }
         let settings = settings.within_limits(&mut Vec::new());
-        let points = Points::of_floats(set);
+        let points = Points::of(set, pool);
         let built = build::build(&points, set, settings, order, pool, go_on);
         Ok(built.map(|built| FlatGraph { points, links: Graph::Built(built), answers: None }))
     }
@@ -97,14 +98,23 @@ impl<'a> FlatGraph<'a> {
         let excluded = queries.excluded(query);
         // The query may find itself; one more answer makes room for that.
         let wanted = k + usize::from(excluded.is_some());
-        let probe = self.points.probe(queries.vector(query));
+        let vector = queries.vector(query);
+        let mut room = Vec::new();
+        let probe = self.points.probe(vector, &mut room);
         let mut nearest = search.measured(&probe, entry);
         for level in (1..=self.links.level(entry)).rev() {
             nearest = search.descend(&self.links, &probe, nearest, level);
         }
-        search.explore(&self.links, &probe, nearest, 0, wanted.max(ef as usize), self.answers.as_deref());
-        let rows = search.answers().map(|found| found.node as usize);
-        let rows = rows.take(wanted).filter(|&row| excluded != Some(row)).take(k).collect();
+        let ef = wanted.max(ef as usize);
+        // What codes put a little too far back must not be lost.
+        let kept = if self.points.coded() { ef + ef / 16 + 4 } else { ef };
+        search.explore(&self.links, &probe, nearest, 0, kept, self.answers.as_deref());
+        let mut found: Vec<Found> = search.answers().collect();
+        if self.points.coded() {
+            search.measure_again(&self.points.exact_probe(vector), &mut found);
+        }
+        let rows = found.into_iter().map(|found| found.node as usize).take(wanted);
+        let rows = rows.filter(|&row| excluded != Some(row)).take(k).collect();
         (rows, search.cost())
     }
 }

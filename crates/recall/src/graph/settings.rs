@@ -59,12 +59,12 @@ impl HnswSettings {
         HnswSettings { m, ef_construction: self.ef_construction.max(1), ef_search: self.ef_search.max(1) }
     }
 
-    /// Bytes that a graph over `rows` takes while `engine` builds it, beside the vectors.
-    pub fn graph_bytes(&self, engine: Engine, rows: usize) -> usize {
+    /// Bytes that a graph over `rows` vectors of `dim` elements takes while `engine` builds it, beside the vectors.
+    pub fn graph_bytes(&self, engine: Engine, rows: usize, dim: usize) -> usize {
         let m = self.m as usize;
         let per_row = match engine {
-            // A place of a list is a link and its length; half a list more for the levels above, and the marks.
-            Engine::Flat => (2 * m + m / 2) * 8 + 16,
+            // A place of a list is a link and its length; half a list more for the levels above, codes, and the marks.
+            Engine::Flat => (2 * m + m / 2) * 8 + dim + 32,
             Engine::HnswRs => REFERENCE_BYTES_PER_POINT + 2 * m * REFERENCE_BYTES_PER_LINK,
         };
         rows.saturating_mul(per_row)

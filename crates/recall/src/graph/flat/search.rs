@@ -113,6 +113,17 @@ impl Search {
         }
     }
 
+    /// Measures what was found by another probe, and puts it in that order.
+    pub(super) fn measure_again(&mut self, probe: &Probe, found: &mut [Found]) {
+        for place in 0..found.len() {
+            if let Some(ahead) = found.get(place + AHEAD) {
+                probe.prefetch(ahead.node);
+            }
+            found[place] = self.measured(probe, found[place].node);
+        }
+        found.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.node.cmp(&b.node)));
+    }
+
     /// What [`Search::explore`] found, nearest first.
     pub(super) fn answers(&self) -> impl Iterator<Item = Found> {
         self.pool.candidates.iter().filter(|candidate| candidate.answers).map(|candidate| candidate.found)
