@@ -176,3 +176,25 @@ fn a_fault_of_a_migration_is_caught_and_named_on_the_command_line() {
     assert!(out.starts_with("search answers differently: exact overlap"), "{out}");
     assert!(out.contains("299 records of B hold the vector of A's id +1: ids were shifted"), "{out}");
 }
+
+#[test]
+fn a_cut_off_is_translated_for_the_scores_of_another_database() {
+    let chroma = "chroma:fixtures/chroma-wordnet";
+    let run = |more: &[&'static str], code| {
+        Tranship::run(["recall", chroma, chroma, "--queries", "50"].iter().chain(more)).expect(code)
+    };
+    let report = run(&["--cutoff", "0.5", "--target-scores", "qdrant", "--json"], 0).json();
+    let scores = &report["scores"];
+    assert_eq!(
+        (&scores["form_a"], &scores["form_b"], &scores["by_formula"]),
+        (&json!("cosine_distance"), &json!("cosine"), &json!(0.5))
+    );
+    assert!(
+        run(&["--cutoff", "0.5", "--target-scores", "pgvector"], 0)
+            .stdout
+            .contains("cut-off on B by formula: at most 0.5")
+    );
+    assert!(
+        run(&["--cutoff", "0.5", "--target-scores", "nobody"], 2).stderr.contains("--target-scores: chroma, hnswlib")
+    );
+}

@@ -367,6 +367,15 @@ pub struct Recall {
     /// Candidates that B keeps while building
     #[arg(long, value_name = "N")]
     pub target_ef_construction: Option<u32>,
+    /// A cut-off of scores as A's database prints them: what it is on B
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    pub cutoff: Option<f64>,
+    /// Whose scores the cut-off is of [default: those of A's files]
+    #[arg(long, value_name = "NAME", requires = "cutoff")]
+    pub source_scores: Option<String>,
+    /// Whose scores B will have [default: those of B's files]
+    #[arg(long, value_name = "NAME", requires = "cutoff")]
+    pub target_scores: Option<String>,
     /// Build B's graph at several settings and say which keep A's recall
     #[arg(long)]
     pub sweep: bool,

@@ -393,6 +393,8 @@ fn recall_options(args: args::Recall) -> Result<RecallOptions> {
         index_a: IndexChoice { ef_search: args.source_ef.or(args.ef), ..IndexChoice::default() },
         index_b,
         rebuild: args.rebuild,
+        cutoff: args.cutoff,
+        scores_of: (args.source_scores, args.target_scores),
     })
 }
 

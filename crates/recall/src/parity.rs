@@ -187,6 +187,7 @@ pub fn compare_served(
         passes: true,
         failures: Vec::new(),
         findings,
+        scores: None,
         worst: Vec::new(),
         notes: run.notes,
         seconds: 0.0,

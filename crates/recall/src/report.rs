@@ -8,6 +8,7 @@ use tranship_collection::Metric;
 use crate::findings::Finding;
 use crate::graph::HnswSettings;
 use crate::order::Order;
+use crate::scores::Translation;
 use crate::side::{SearchCost, ServedPart};
 use crate::verdict::Thresholds;
 
@@ -171,6 +172,9 @@ pub struct RecallReport {
     pub failures: Vec<String>,
     /// What happened to the records, and what is wrong with B's index.
     pub findings: Vec<Finding>,
+    /// A cut-off carried from A to B, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Translation>,
     /// The worst queries, worst first; empty if all answers agree.
     pub worst: Vec<WorstQuery>,
     /// What was assumed, reduced or left out.
@@ -191,6 +195,7 @@ impl RecallReport {
             lines.push(format!("drop from A to B: {drop:.4} (noise floor {floor:.4})"));
         }
         lines.extend(self.cost_line());
+        lines.extend(self.scores.iter().flat_map(Translation::lines));
         lines.push(self.thresholds.text());
         lines.push(self.ties_line());
         lines.extend(self.findings.iter().map(|finding| format!("cause: {}", finding.text())));

@@ -157,7 +157,7 @@ fn try_all(run: &mut Run<'_>, side: &Side, grid: &SweepGrid, source: Measure) ->
             run.note(format!("{left} of the graphs do not fit into the time budget and were not built"));
             break;
         };
-        let graph_bytes = asked.graph_bytes(run.options.engine, side.set.len());
+        let graph_bytes = asked.graph_bytes(run.options.engine, side.set.len(), side.set.dim());
         let mut rows = Vec::new();
         for &ef_search in &grid.ef_search {
             let answers = run.ask(&graph, side, ef_search, build_seconds)?;

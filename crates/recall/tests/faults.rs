@@ -5,8 +5,8 @@ mod common;
 use common::{Random, clustered, id, numbered, pool, set_of};
 use tranship_collection::{Element, IndexSpec, Metric};
 use tranship_recall::{
-    Finding, OverlapBasis, QueryChoice, RecallOptions, RecallReport, ServedGraphs, SweepGrid, Thresholds, VectorSet,
-    VectorSetBuilder, compare, sweep,
+    Finding, OverlapBasis, QueryChoice, RecallOptions, RecallReport, ScoreForm, ServedGraphs, SweepGrid, Thresholds,
+    VectorSet, VectorSetBuilder, compare, sweep, translate,
 };
 
 fn hnsw(m: u32) -> Option<IndexSpec> {
@@ -205,4 +205,20 @@ fn a_sweep_says_which_settings_keep_the_recall_of_the_source() {
     assert!(!report.passes && report.advice.is_none());
     let none = SweepGrid { m: Vec::new(), ..SweepGrid::default() };
     assert!(sweep(&a, &a, &asked, &none, ServedGraphs::default(), &pool(2)).is_err());
+}
+
+#[test]
+fn a_cut_off_is_carried_over_by_formula_and_by_data() {
+    let vectors = vectors();
+    let (a, l2) = (numbered(Metric::Cosine, &vectors), numbered(Metric::L2, &vectors));
+    let pool = pool(2);
+    let carried = |b: &VectorSet, forms, cutoff| translate(&a, b, forms, cutoff, (100, 3), &pool);
+    let same = carried(&a, (ScoreForm::CosineDistance, ScoreForm::HalfCosine), 0.2).unwrap();
+    assert!((same.by_formula.unwrap() - 0.9).abs() < 1e-9, "{same:?}");
+    assert!((same.by_data.unwrap() - 0.9).abs() < 0.01 && same.agreement == 1.0 && same.kept > 1.0, "{same:?}");
+    let other = carried(&l2, (ScoreForm::CosineDistance, ScoreForm::SquaredL2), 0.2).unwrap();
+    assert_eq!(other.by_formula, None, "no formula leads from one metric to another");
+    assert!(other.by_data.unwrap() > 0.0 && other.agreement < 1.0, "{other:?}");
+    assert!(carried(&l2, (ScoreForm::CosineDistance, ScoreForm::Dot), 0.2).is_err());
+    assert!(carried(&a, (ScoreForm::Cosine, ScoreForm::Cosine), 7.0).is_err());
 }

@@ -54,6 +54,10 @@ pub struct RecallOptions {
     pub index_b: IndexChoice,
     /// Build graphs even where a dump carries its own.
     pub rebuild: bool,
+    /// A cut-off of A's scores that is to be carried over to B.
+    pub cutoff: Option<f64>,
+    /// Databases whose scores are meant, where they are not those of the files.
+    pub scores_of: (Option<String>, Option<String>),
 }
 
 /// Settings that stand in for what an index declares.
@@ -110,6 +114,8 @@ impl Default for RecallOptions {
             index_a: IndexChoice::default(),
             index_b: IndexChoice::default(),
             rebuild: false,
+            cutoff: None,
+            scores_of: (None, None),
         }
     }
 }
@@ -146,6 +152,11 @@ fn compare(options: &RecallOptions, sides: &Sides<'_>) -> Result<RecallReport> {
     let pool = rayon_pool(sides.settings)?;
     let mut report = tranship_recall::compare_served(&a, &b, &measured(options, sides), served, &pool)?;
     report.notes.extend(notes);
+    if let Some(cutoff) = options.cutoff {
+        let forms = (sides.scores_a(options.scores_of.0.as_deref())?, sides.scores_b(options.scores_of.1.as_deref())?);
+        let asked = (options.queries, options.seed);
+        report.scores = Some(tranship_recall::translate(&a, &b, forms, cutoff, asked, &pool)?);
+    }
     Ok(report)
 }
 

@@ -7,11 +7,12 @@ use serde_json::Value;
 use tranship_collection::digest::Digester;
 use tranship_collection::fingerprint::vector_component;
 use tranship_collection::{
-    BatchView, Filter, IndexSpec, ServedGraph, SetFingerprint, VectorKind, VectorSpec, VectorValue,
+    BatchView, Filter, IndexSpec, Metric, ServedGraph, SetFingerprint, VectorKind, VectorSpec, VectorValue,
 };
 use tranship_connector::{Error, Mapping, Result, Source};
 use tranship_pipeline::execute;
-use tranship_recall::{Passing, VectorSet, VectorSetBuilder};
+use tranship_recall::scores::{FORMS, ScoreForm};
+use tranship_recall::{HnswSettings, Passing, VectorSet, VectorSetBuilder};
 use tranship_verify::{Form, Side, fingerprint};
 
 use super::RecallOptions;
@@ -21,6 +22,9 @@ use crate::verify::read_mapping;
 
 /// Bytes of source that a split of a comparison has.
 const SPLIT_BYTES: u64 = 16 << 20;
+
+/// Bytes that an id has on average, at most.
+const ID_BYTES: usize = 32;
 
 /// Both sides, ready to be loaded.
 pub(super) struct Sides<'a> {
@@ -34,6 +38,8 @@ pub(super) struct Sides<'a> {
     pub(super) populations: (usize, usize),
     /// Equal sums of ids and vectors: the same records have the same vectors.
     pub(super) identical: bool,
+    /// Connectors that read the sides.
+    connectors: (&'static str, &'static str),
     threshold: u128,
     pub(super) settings: &'a Settings<'a>,
 }
@@ -70,6 +76,7 @@ pub(super) fn with_sides<T>(
         name,
         populations,
         identical: same_vectors(&set_a, &set_b, &component),
+        connectors: (opened_a.connector.name, opened_b.connector.name),
         threshold,
         settings,
     };
@@ -120,6 +127,16 @@ impl Sides<'_> {
         self.threshold != u128::MAX
     }
 
+    /// What the database of A prints as a score, or the one of this name.
+    pub(super) fn scores_a(&self, named: Option<&str>) -> Result<ScoreForm> {
+        score_form(&self.a, self.spec_a(), named, self.connectors.0, "--source-scores")
+    }
+
+    /// What the database of B prints as a score, or the one of this name.
+    pub(super) fn scores_b(&self, named: Option<&str>) -> Result<ScoreForm> {
+        score_form(&self.b, self.spec_b(), named, self.connectors.1, "--target-scores")
+    }
+
     /// The graphs that the dumps carry, as far as they can be compared with what is loaded; notes say why not.
     pub(super) fn served(
         &self,
@@ -163,6 +180,27 @@ impl Sides<'_> {
     }
 }
 
+/// The form of a side's scores: of the database that is named, that reads the files, or that an archive came from.
+fn score_form(
+    side: &Side<'_>,
+    spec: Option<&VectorSpec>,
+    named: Option<&str>,
+    connector: &str,
+    option: &str,
+) -> Result<ScoreForm> {
+    let metric = spec.and_then(|spec| spec.metric);
+    let origins = side.schema().vendor.keys().map(String::as_str);
+    let names: Vec<&str> = named.map_or_else(|| std::iter::once(connector).chain(origins).collect(), |name| vec![name]);
+    let form = metric.and_then(|metric| names.iter().find_map(|name| ScoreForm::of(name, metric)));
+    form.ok_or_else(|| {
+        let mut known: Vec<&str> = FORMS.iter().map(|(name, ..)| *name).collect();
+        known.dedup();
+        let metric = metric.map_or("an unknown metric", Metric::name);
+        Error::usage(format!("it is not known which scores {} gives under {metric}", side.label))
+            .hint(format!("name a database with {option}: {}", known.join(", ")))
+    })
+}
+
 /// Bytes that a graph of a dump takes in memory: its vectors, its links and who they belong to.
 fn graph_bytes(spec: Option<&VectorSpec>, rows: usize) -> u64 {
     let dim = spec.and_then(|spec| spec.dim).unwrap_or(1) as u64;
@@ -203,10 +241,15 @@ fn vector_name(side: &Side<'_>, options: &RecallOptions) -> Result<Option<String
 
 /// Id digests up to this are in the sample.
 fn threshold(side: &Side<'_>, name: &str, population: usize, options: &RecallOptions, settings: &Settings<'_>) -> u128 {
-    let dim = side.schema().vector(name).and_then(|spec| spec.dim).unwrap_or(1);
-    // Two sets, each with its graph's own copy, must fit beside everything else.
-    let row_bytes = VectorSet::bytes_for(1, dim, 32).max(1);
-    let affordable = (settings.memory_bytes / 4) as usize / (2 * row_bytes);
+    let spec = side.schema().vector(name);
+    let dim = spec.and_then(|spec| spec.dim).unwrap_or(1);
+    let (declared, _) = HnswSettings::from_spec(spec.and_then(|spec| spec.index.as_ref()));
+    let graph = HnswSettings { m: options.index_b.m.unwrap_or(0), ..HnswSettings::default() };
+    let m = declared.unwrap_or_default().m.max(graph.m);
+    // Both sets and one graph at a time must fit into half the memory; the rest is for what dumps carry.
+    let graph_bytes = HnswSettings { m, ..graph }.graph_bytes(options.engine, 1, dim);
+    let row_bytes = 2 * VectorSet::bytes_for(1, dim, ID_BYTES) + graph_bytes;
+    let affordable = (settings.memory_bytes / 2) as usize / row_bytes.max(1);
     let rows = options.max_rows.min(affordable.max(1));
     if population <= rows { u128::MAX } else { u128::MAX / population as u128 * rows as u128 }
 }
