@@ -216,6 +216,81 @@ def bundle_pgvector(options):
     return bundle(options, "pgvector", "pyarrow + pgvector-python, COPY BINARY")
 
 
+def archive_of_lines(options, rows, dim):
+    lines, facts = jsonl_source(options, rows, dim)
+    source = os.path.join(options.work, f"{rows}x{dim}.tranship")
+    if not os.path.exists(source):
+        run_quietly([*tranship(options, f"jsonl:{lines}", f"archive:{source}"), "--metric", "cosine"])
+    return lines, source, facts
+
+
+def refuse_another(commands, a, other):
+    """Every contender must tell a set from one that differs from it in a single value."""
+    for command in commands:
+        if subprocess.run([*command, a, other], stdout=subprocess.DEVNULL, check=False).returncode != 1:
+            sys.exit(f"{' '.join(command)} does not find the one record that differs")
+
+
+def verify(options):
+    """Two equal archives proven equal: tranship by fingerprints, the peers by a full outer join."""
+    rows, dim = options.rows or 200_000, options.dim or 768
+    lines, a, facts = archive_of_lines(options, rows, dim)
+    b, other, changed = (os.path.join(options.work, name) for name in ("other.tranship", "changed.tranship", "changed.jsonl"))
+    remove(b)
+    shutil.copytree(a, b)
+    with open(lines, encoding="utf-8") as source, open(changed, "w", encoding="utf-8") as out:
+        for number, line in enumerate(source):
+            out.write(line.replace('"document":"', '"document":"?', 1) if number == rows // 2 else line)
+    remove(other)
+    run_quietly([*tranship(options, f"jsonl:{changed}", f"archive:{other}"), "--metric", "cosine"])
+    commands = [[options.tranship, "verify"], python("peers/duckdb_verify.py"), python("peers/polars_verify.py")]
+    refuse_another(commands, a, other)
+    remove(other)
+    remove(changed)
+    nothing = os.path.join(options.work, "nothing")
+    names = ("tranship", "DuckDB, full outer join", "polars, full join")
+    contenders = [Contender(name, [*command, a, b], nothing, checked=False) for name, command in zip(names, commands)]
+    return Bench("verify", "two equal archives", rows, dim, a, facts, contenders)
+
+
+def fingerprint(options):
+    """What the fingerprint costs on top of decoding an archive; `cargo build --release --workspace --examples` makes the program."""
+    rows, dim = options.rows or 200_000, options.dim or 768
+    _, source, facts = archive_of_lines(options, rows, dim)
+    decode = os.path.join(os.path.dirname(options.tranship), "examples", "decode")
+    if not os.path.exists(decode):
+        run_quietly(["cargo", "build", "--release", "--workspace", "--examples"])
+    nothing = os.path.join(options.work, "nothing")
+    contenders = [
+        Contender("tranship, decode and fingerprint", [decode, source, "--fingerprint"], nothing, checked=False),
+        Contender("tranship, decode only", [decode, source], nothing, checked=False),
+    ]
+    return Bench("fingerprint", "fingerprint of an archive", rows, dim, source, facts, contenders)
+
+
+def transform(options):
+    """JSONL through a map of fields and through a jq program, beside the plain conversion and a Python loop that does what the program does."""
+    rows, dim = options.rows or 100_000, options.dim or 384
+    source, facts = jsonl_source(options, rows, dim)
+    out = os.path.join(options.work, "out")
+    fields = os.path.join(options.work, "fields.toml")
+    with open(fields, "w", encoding="utf-8") as file:
+        file.write('drop = ["chunk"]\nrename = { language = "lang" }\ndefault = { kind = "page" }\n[cast]\npage = "text"\n')
+    program = ".metadata.page += 1 | .metadata.lang = .metadata.language | del(.metadata.language)"
+
+    def through(name, target, flags):
+        command = [*tranship(options, f"jsonl:{source}", target), *flags]
+        proof = [options.tranship, "verify", f"jsonl:{source}", target, *flags]
+        return Contender(name, command, target.split(":")[1], proof=proof)
+
+    mapped = through("tranship, --map, archive", f"archive:{out}.map.tranship", ["--map", fields])
+    plain = through("tranship, plain, archive", f"archive:{out}.plain.tranship", [])
+    program_run = through("tranship, --map-jq, JSONL", f"jsonl:{out}.jq.jsonl", ["--map-jq", program])
+    loop = through("Python loop, JSONL", f"jsonl:{out}.loop.jsonl", ["--map-jq", program])
+    loop.command = python("peers/transform_loop.py", source, f"{out}.loop.jsonl")
+    return Bench("transform", "JSONL changed on the way", rows, dim, source, facts, [mapped, plain, program_run, loop])
+
+
 BENCHES = {
     "jsonl-archive": jsonl_archive,
     "archive-jsonl": archive_jsonl,
@@ -227,6 +302,9 @@ BENCHES = {
     "bundle-qdrant": bundle_qdrant,
     "bundle-milvus": bundle_milvus,
     "bundle-pgvector": bundle_pgvector,
+    "verify": verify,
+    "fingerprint": fingerprint,
+    "transform": transform,
 }
 
 # These time searches, not whole processes, and make their own tables.

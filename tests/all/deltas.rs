@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tranship_testkit::{Random, Tranship};
+use tranship_collection::Metric;
+use tranship_testkit::{Generator, MemorySource, Random, Tranship};
 
 use crate::support::locator;
+use crate::transfer;
 
 /// A set of records by id, and the file that it is written to.
 type Set = BTreeMap<String, Value>;
@@ -252,4 +254,95 @@ fn a_set_in_pieces_merges_into_the_whole_and_conflicts_go_by_the_policy() {
     let mut renewed = whole.clone();
     renewed.insert(id, newer);
     equal(&last, &locator("jsonl", &write(&renewed, dir, "renewed.jsonl", 0)));
+}
+
+#[test]
+fn a_delta_with_more_ids_than_the_memory_holds_is_applied_by_a_join_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let lines = |rows: std::ops::Range<u64>| {
+        rows.map(|row| format!("{{\"id\":{row},\"vector\":[{row}]}}\n")).collect::<String>()
+    };
+    let file = |name: &str, text: String| {
+        std::fs::write(dir.join(name), text).unwrap();
+        locator("jsonl", &dir.join(name))
+    };
+    // Of 256 MiB a sixteenth is for ids, 48 bytes each: 349,525 of them.
+    let (a, b) = (file("a.jsonl", lines(0..400_000)), file("b.jsonl", lines(390_000..400_100)));
+    let delta = dir.join("ab.delta");
+    let limit = ["--memory", "256MiB", "--threads", "1", "--json"];
+    let run = |words: &[&str]| Tranship::run([words, &limit].concat()).expect(0).json();
+    let made = run(&["diff", &a, &b, "--delta", delta.to_str().unwrap()]);
+    assert_eq!([&made["deleted"], &made["added"], &made["changed"]], [&json!(390_000), &json!(100), &json!(0)]);
+    let (there, back) =
+        (locator("archive", &dir.join("there.tranship")), locator("archive", &dir.join("back.tranship")));
+    let applied = run(&["apply", &a, delta.to_str().unwrap(), &there]);
+    assert_eq!((&applied["records"], &applied["fingerprint"]), (&json!(10_100), &made["result"]));
+    let inverse = dir.join("ab.delta.inverse");
+    assert_eq!(run(&["apply", &there, inverse.to_str().unwrap(), &back])["fingerprint"], made["base"]);
+}
+
+#[test]
+fn a_merge_names_what_gave_way_and_where_everything_came_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let lines = |rows: std::ops::Range<u64>, mark: &str| {
+        rows.map(|row| format!("{{\"id\":{row},\"vector\":[{row},1],\"metadata\":{{\"from\":\"{mark}\"}}}}\n"))
+            .collect::<String>()
+    };
+    let file = |name: &str, text: String| {
+        std::fs::write(dir.join(name), text).unwrap();
+        locator("jsonl", &dir.join(name))
+    };
+    let sets =
+        [file("a.jsonl", lines(0..50, "a")), file("b.jsonl", lines(40..90, "b")), file("c.jsonl", lines(45..100, "c"))];
+    let target = dir.join("all.tranship");
+    let into = locator("archive", &target);
+    let words =
+        [&["merge"], &sets.each_ref().map(String::as_str)[..], &["--keep", "last", "--into", &into, "--json"]].concat();
+    let report = Tranship::run(words).expect(0).json();
+    // 40 to 44 of a give way to b, 45 to 49 of a and 45 to 89 of b to c.
+    assert_eq!([&report["records"], &report["conflicts"]], [&json!(100), &json!(55)]);
+    let gave_way: Vec<u64> =
+        report["inputs"].as_array().unwrap().iter().map(|input| input["gave_way"].as_u64().unwrap()).collect();
+    assert_eq!(gave_way, [10, 45, 0]);
+    let conflicts = report["first_conflicts"].as_array().unwrap();
+    let of = |id: &str, from: &str| {
+        conflicts.iter().find(|c| c["id"] == id && c["gave_way"] == json!(from)).map(|c| c["kept"].clone())
+    };
+    assert_eq!(of("41", &sets[0]), Some(json!(sets[1])));
+    assert_eq!((of("47", &sets[0]), of("47", &sets[1])), (Some(json!(sets[2])), Some(json!(sets[2]))));
+    let manifest: Value = serde_json::from_slice(&std::fs::read(target.join("MANIFEST.json")).unwrap()).unwrap();
+    let files = manifest["source"].to_string();
+    assert!(["1/a.jsonl", "2/b.jsonl", "3/c.jsonl"].iter().all(|name| files.contains(name)), "{files}");
+    let back = dir.join("back.jsonl");
+    Tranship::run(["convert", &into, &locator("jsonl", &back)]).expect(0);
+    let text = std::fs::read_to_string(back).unwrap();
+    let from = |mark: &str| text.lines().filter(|line| line.contains(&format!("\"from\":\"{mark}\""))).count();
+    assert_eq!([from("a"), from("b"), from("c")], [40, 5, 55]);
+}
+
+#[test]
+fn sets_of_other_dimensions_metrics_or_models_are_not_merged() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = |name: &str, dim: usize, metric: Metric, model: &str| {
+        let generator = Generator { rows: 20, dim, metric, ..Generator::default() };
+        let mut schema = generator.schema();
+        schema.vectors.iter_mut().for_each(|spec| spec.model = Some(model.to_owned()));
+        let target = locator("archive", &dir.path().join(name));
+        let source = MemorySource::new(schema, generator.batches(), 1);
+        transfer::write(&source, &target, transfer::engine(1, 512 << 20), 0).unwrap();
+        target
+    };
+    let one = archive("one", 8, Metric::L2, "small");
+    for (other, words) in [
+        (archive("dims", 9, Metric::L2, "small"), "do not have the same vectors"),
+        (archive("metric", 8, Metric::Dot, "small"), "another metric"),
+        (archive("model", 8, Metric::L2, "large"), "different embedding models"),
+    ] {
+        let into = locator("archive", &dir.path().join("all"));
+        let ran = Tranship::run(["merge", &one, &other, "--into", &into, "--keep", "first"]).expect(2);
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+        assert!(!dir.path().join("all").exists());
+    }
 }

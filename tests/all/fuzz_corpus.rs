@@ -29,8 +29,21 @@ fn every_input_that_the_fuzzers_keep_is_read_without_a_panic() {
 
 /// They read what tranship wrote, where every file has its SHA-256 in a manifest that has its own; `pinecone` reads the
 /// pages that its own `check.sh` has fetched as well.
-const OWN_FILES_ONLY: [&str; 10] =
-    ["archive", "azure", "dataset", "mongodb", "pinecone", "s3vectors", "turbopuffer", "typesense", "vertex", "vespa"];
+const OWN_FILES_ONLY: [&str; 13] = [
+    "archive",
+    "azure",
+    "dataset",
+    "elasticsearch",
+    "mongodb",
+    "opensearch",
+    "pinecone",
+    "s3vectors",
+    "turbopuffer",
+    "typesense",
+    "vertex",
+    "vespa",
+    "weaviate",
+];
 
 #[test]
 fn every_reader_is_fuzzed_and_every_corpus_has_its_target() {

@@ -91,3 +91,29 @@ fn a_line_without_end_is_a_named_limit_and_not_a_full_memory() {
     assert!(matches!(code, 11 | 12 | 14), "exit {code}");
     assert!(mib < 512, "{mib} MiB");
 }
+
+#[test]
+fn a_million_vectors_of_128_dimensions_are_compared_in_half_a_gibibyte() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rows, dim) = (1_000_000u32, 128u32);
+    let write = |name: &str, added: f32| {
+        let path = dir.path().join(name);
+        let mut file = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(&path).unwrap());
+        file.write_all(&[rows.to_le_bytes(), dim.to_le_bytes()].concat()).unwrap();
+        let mut row = vec![0u8; 4 * dim as usize];
+        for number in 0..rows {
+            row[..4].copy_from_slice(&(number as f32 + added).to_le_bytes());
+            row[508..].copy_from_slice(&(number as f32 / 7.0).to_le_bytes());
+            file.write_all(&row).unwrap();
+        }
+        file.flush().unwrap();
+        locator("arrays", &path)
+    };
+    let (a, b) = (write("a.fbin", 0.0), write("b.fbin", 0.5));
+    let (equal, code) = peak(&["verify", &a, &a, "--memory", "512MiB"]);
+    assert_eq!(code, 0);
+    // Every record differs, so the second pass takes all of them.
+    let (different, code) = peak(&["verify", &a, &b, "--memory", "512MiB"]);
+    assert_eq!(code, 1);
+    assert!(equal.max(different) < 512, "{equal} and {different} MiB");
+}

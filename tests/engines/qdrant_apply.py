@@ -1,10 +1,13 @@
 """Applies a Qdrant bundle through Qdrant's own segment engine and scrolls every point back.
 
-usage: python qdrant_apply.py BUNDLE_DIR OUT.jsonl
+usage: python qdrant_apply.py BUNDLE_DIR OUT.jsonl [--delta DELTA_BUNDLE]..
 
 BUNDLE_DIR holds `schema.json`, the body of `PUT /collections/{c}`, and `data/points-*.json`, bodies of
 `PUT /collections/{c}/points`. The bodies are applied in the order of their names to a shard in a temporary
 directory; the shard is flushed, closed and loaded again before it is read, so the answer comes from disk.
+
+DELTA_BUNDLE holds the bundle of a delta: its `data/deletes-*.json`, bodies of `POST /collections/{c}/points/delete`, are applied, then its
+points. The first half of its bodies is applied twice, as after an interruption.
 
 OUT.jsonl has one line per point, in the order of the engine: `{"id", "vector" | "vectors", "metadata"}`. An id is an
 integer or a UUID in its canonical spelling. A float is the exact decimal value of the stored f32. A point without
@@ -127,6 +130,17 @@ def apply_bodies(shard, bodies):
         shard.update(qdrant.UpdateOperation.upsert_points(points))
 
 
+def apply_delta(shard, bundle):
+    found = lambda stem: sorted(glob.glob(os.path.join(glob.escape(bundle), "data", f"{stem}-*.json")))
+    for deletes, points in ([found("deletes"), found("points")[: len(found("points")) // 2]], [found("deletes"), found("points")]):
+        for path in deletes:
+            with open(path, encoding="utf-8") as file:
+                body = json.load(file)
+            refuse_unknown_keys(body, {"points"}, path)
+            shard.update(qdrant.UpdateOperation.delete_points(body["points"]))
+        apply_bodies(shard, points)
+
+
 def scroll_all(shard):
     offset = None
     while True:
@@ -141,6 +155,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("bundle")
     arguments.add_argument("out")
+    arguments.add_argument("--delta", action="append", default=[])
     options = arguments.parse_args()
 
     with open(os.path.join(options.bundle, "schema.json"), encoding="utf-8") as file:
@@ -150,6 +165,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="qdrant-apply-") as directory:
         shard = qdrant.EdgeShard.create(directory, config)
         apply_bodies(shard, bodies)
+        for delta in options.delta:
+            apply_delta(shard, delta)
         shard.flush()
         shard.close()
         shard = qdrant.EdgeShard.load(directory)

@@ -13,7 +13,7 @@ use crate::form::{Finished, Part};
 use crate::manifest::{BundleTotals, FileEntry, Manifest, SourceFile};
 use crate::sink::{BundleSink, ShardNotes, ids_name, notes_name};
 use crate::target_ids::{self, Place};
-use crate::{MANIFEST, MAPPING};
+use crate::{MANIFEST, MAPPING, deletes};
 
 /// Completes the bundle and gives it its name.
 pub fn commit(sink: &BundleSink, totals: &Totals<'_>) -> Result<()> {
@@ -22,7 +22,9 @@ pub fn commit(sink: &BundleSink, totals: &Totals<'_>) -> Result<()> {
     let source = totals.fingerprint.summary();
     let expected = totals.expected.map_or_else(|| source.clone(), |expected| expected.summary());
     let mut manifest = Manifest::new(&mapping.target, &mapping.collection, source.clone(), expected.clone());
-    mapping.schema = totals.schema.clone();
+    if sink.delta.is_none() {
+        mapping.schema = totals.schema.clone();
+    }
     mapping.losses = totals.losses.to_vec();
     mapping.source_fingerprint = Some(source);
     mapping.expected_fingerprint = Some(expected);
@@ -35,6 +37,11 @@ pub fn commit(sink: &BundleSink, totals: &Totals<'_>) -> Result<()> {
         add(&mut manifest, &file, rows, namespace);
     }
     check_total(&manifest.totals, &mapping, left_out)?;
+    if let (Some(delta), Some(form)) = (&sink.delta, sink.form.deletes()) {
+        let (entry, files) = deletes::write(&sink.job, delta, &form, &mapping)?;
+        files.iter().for_each(|file| add(&mut manifest, file, None, None));
+        manifest.delta = Some(entry);
+    }
     let facts = Facts { mapping: &mapping, totals: manifest.totals, manifest: &manifest };
     let extras = sink.form.extras(&facts)?;
     extras.iter().try_for_each(|extra| put(sink, &mut manifest, extra))?;

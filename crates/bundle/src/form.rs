@@ -13,6 +13,7 @@ use tranship_storage::durable::sha256_bytes;
 use tranship_storage::staging::JOB_DIR;
 use tranship_storage::{DurableFile, InputFile, sha256_file};
 
+use crate::deletes::Deletes;
 use crate::facts::{Extra, Facts};
 use crate::manifest::{FileEntry, Manifest};
 
@@ -52,6 +53,11 @@ pub trait Form: Send + Sync {
 
     /// The files beside the data: schema, scripts, README.
     fn extras(&self, facts: &Facts<'_>) -> Result<Vec<Extra>>;
+
+    /// How ids are taken out of the target, for bundles of deltas; `None` for a form without.
+    fn deletes(&self) -> Option<Deletes> {
+        None
+    }
 
     /// The data as the engine's own dump, for a form that writes one: it is read by the provider's reader, split by
     /// split, and its records are as [`Self::open`] was given them, but for vectors at unit length where

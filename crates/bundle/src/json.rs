@@ -13,6 +13,7 @@
 
 mod flat;
 pub mod pulled;
+mod records;
 mod scripts;
 mod writer;
 
@@ -22,10 +23,10 @@ use arrow_array::RecordBatch;
 use serde_json::value::RawValue;
 use tranship_collection::batch::RowText;
 use tranship_collection::fingerprint::vector_component;
-use tranship_collection::json::{Entries, Items, append_string};
+use tranship_collection::json::{Entries, append_string};
 use tranship_collection::{BatchBuilder, BatchView, CollectionSchema, Fault, IdKind, Metric, VectorKind, VectorSpec};
 use tranship_connector::mapping::{EXACT_KEY, ID_KEY, NAMESPACE_KEY};
-use tranship_connector::native::FieldType;
+use tranship_connector::native::{FieldType, with_points};
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{
     Batches, CollectionInfo, CreateOptions, Error, Grade, Locator, Loss, Mapping, OpenOptions, Reject, RejectSink,
@@ -38,6 +39,8 @@ use crate::rows::{Fitted, append_floats};
 use crate::{BundleSink, BundleSource, Extra, Facts};
 
 pub use flat::{Flat, append_dense, push_dense};
+pub use records::BULK_ACTION;
+use records::records;
 pub use scripts::{Commands, fill, scripts};
 use writer::JsonWriter;
 
@@ -78,7 +81,8 @@ pub struct FileShape {
     pub between: &'static [u8],
     /// After the last record.
     pub end: &'static [u8],
-    /// The key that the list of records may stand under, in a bundle and in an export; none for one record per line.
+    /// The key that the list of records may stand under, in a bundle and in an export, also one within the other; none
+    /// for one record per line. A `_bulk` body is told by its beginning.
     pub lists: &'static [&'static str],
     /// True if every file holds records of one namespace only.
     pub by_namespace: bool,
@@ -114,6 +118,8 @@ pub struct Taken<'a> {
     pub id: Option<(String, IdKind)>,
     /// The document, where it has a field.
     pub document: Option<String>,
+    /// The namespace, where every record has it; else it is that of the file.
+    pub namespace: Option<String>,
     /// The metadata's entries so far, as the text of an object without its closing brace.
     metadata: Vec<u8>,
 }
@@ -142,6 +148,7 @@ impl Taken<'_> {
 
     /// Adds a metadata entry. A declared float may have lost its point on its way through the target.
     pub fn entry(&mut self, key: &str, value: &str) {
+        let key = self.mapping.renamed_keys.own(key);
         let declared = self.mapping.fields.as_ref().and_then(|fields| fields.get(key));
         let out = &mut self.metadata;
         out.push(if out.is_empty() { b'{' } else { b',' });
@@ -161,20 +168,6 @@ impl Taken<'_> {
             self.entry(&key, value.get());
         }
         Ok(())
-    }
-}
-
-fn with_points(value: &str, declared: FieldType) -> String {
-    let point = |text: &str| match text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
-        true => format!("{text}.0"),
-        false => text.to_owned(),
-    };
-    match serde_json::from_str::<Items<'_>>(value) {
-        Ok(Items(items)) if declared == FieldType::Floats => {
-            let items: Vec<String> = items.iter().map(|item| point(item.get())).collect();
-            format!("[{}]", items.join(","))
-        }
-        _ => point(value),
     }
 }
 
@@ -391,35 +384,21 @@ impl Reader<'_> {
 
     fn push(&self, builder: &mut BatchBuilder, fields: &[String], record: &str) -> Fitted<()> {
         let mapping = self.mapping;
-        let mut taken = Taken { builder, mapping, fields, id: None, document: None, metadata: Vec::new() };
+        let namespace = self.namespace.map(str::to_owned);
+        let mut taken = Taken { builder, mapping, fields, id: None, document: None, namespace, metadata: Vec::new() };
         (self.target.take)(&mut taken, record)?;
-        let Taken { builder, id, document, mut metadata, .. } = taken;
+        let Taken { builder, id, document, namespace, mut metadata, .. } = taken;
         let (id, id_kind) = id.ok_or("a record without an id")?;
         if !metadata.is_empty() {
             metadata.push(b'}');
         }
         let metadata = std::str::from_utf8(&metadata).map_err(|_| "metadata that is not UTF-8")?;
-        let namespace = self.namespace.filter(|name| self.stored.namespaced && !name.is_empty());
+        let namespace = namespace.as_deref().filter(|name| self.stored.namespaced && !name.is_empty());
         let metadata = Some(metadata).filter(|text| !text.is_empty());
         builder
             .finish_row(RowText { id: &id, id_kind, namespace, document: document.as_deref(), metadata })
             .map_err(display)
     }
-}
-
-/// The texts of the records in one file.
-fn records<'a>(text: &'a str, lists: &[&str], file: &str) -> Result<Vec<&'a str>> {
-    let damaged = |what: String| {
-        Error::damaged(what).with("file", file).hint("fetch it again, or write the bundle anew from the source")
-    };
-    if lists.is_empty() {
-        return Ok(text.lines().filter(|line| !line.trim().is_empty()).collect());
-    }
-    let entries = Entries::parse(text).map_err(|fault| damaged(fault.to_string()))?.0;
-    let list = entries.iter().find(|(key, _)| lists.contains(&&**key)).map(|(_, list)| list.get());
-    let list = list.ok_or_else(|| damaged(format!("there is no list `{}`", lists.join("` or `"))))?;
-    let Items(items) = serde_json::from_str(list).map_err(|e| damaged(e.to_string()))?;
-    Ok(items.into_iter().map(RawValue::get).collect())
 }
 
 /// Opens a bundle, or what [`pulled`] names.

@@ -18,6 +18,7 @@
 
 pub mod aligned;
 mod commit;
+pub mod deletes;
 mod dump;
 pub mod facts;
 pub mod form;
@@ -36,6 +37,7 @@ use std::path::Path;
 use serde::Deserialize;
 use tranship_connector::{CollectionInfo, Count, Locator, OpenOptions, Result, Score};
 
+pub use deletes::Deletes;
 pub use facts::{Extra, Facts};
 pub use form::{DataFile, Finished, Form, FormWriter, Part, Parts};
 pub use manifest::Manifest;

@@ -40,6 +40,22 @@ pub struct Manifest {
     pub ledger: RowLedger,
     /// The source's files.
     pub source: Vec<SourceFile>,
+    /// What the bundle takes its target from, and to, if it is one of a delta.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<DeltaEntry>,
+}
+
+/// The bundle of a delta: its records are those to write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeltaEntry {
+    /// Fingerprint of the source's set that the target holds before.
+    pub base: FingerprintSummary,
+    /// Fingerprint of the source's set that it holds after.
+    pub result: FingerprintSummary,
+    /// Records that leave the set.
+    pub deletes: u64,
+    /// Ids in each file of deletes; more than `deletes` where records are deleted before they are replaced.
+    pub files: BTreeMap<String, u64>,
 }
 
 /// One file.
@@ -96,6 +112,7 @@ impl Manifest {
             losses: Vec::new(),
             ledger: RowLedger::default(),
             source: Vec::new(),
+            delta: None,
         }
     }
 

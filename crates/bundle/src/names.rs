@@ -7,23 +7,37 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-/// The names that change, with what they become: `tame` of them if that is free, else with a part of their hash.
+/// The names that change, with what they become: `tame` of them if that is free, else with a part of their hash. Each
+/// name is given once.
 pub fn renamed<'a>(
     names: impl IntoIterator<Item = &'a str>,
     is_valid: impl Fn(&str) -> bool,
     tame: impl Fn(&str) -> String,
     between: &str,
 ) -> BTreeMap<String, String> {
-    let (kept, others): (BTreeSet<&str>, BTreeSet<&str>) = names.into_iter().partition(|name| is_valid(name));
-    let mut taken: BTreeSet<String> = kept.into_iter().map(str::to_owned).collect();
+    renamed_by(names, is_valid, tame, between, str::to_owned)
+}
+
+/// The same for a target that tells names apart by their `fold` only, for instance without regard to case: of those that
+/// fall together, the first stays.
+pub fn renamed_by<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    is_valid: impl Fn(&str) -> bool,
+    tame: impl Fn(&str) -> String,
+    between: &str,
+    fold: impl Fn(&str) -> String,
+) -> BTreeMap<String, String> {
+    let mut taken = BTreeSet::new();
+    let changes = |name: &&str| !(is_valid(name) && taken.insert(fold(name)));
+    let others: BTreeSet<&str> = names.into_iter().filter(changes).collect();
     let mut table = BTreeMap::new();
     for name in others {
         let plain = tame(name);
         let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).simple().to_string();
         let candidates = [plain.clone(), format!("{plain}{between}{}", &hash[..8]), format!("n{between}{hash}")];
-        let free = candidates.into_iter().find(|name| is_valid(name) && !taken.contains(name));
+        let free = candidates.into_iter().find(|name| is_valid(name) && !taken.contains(&fold(name)));
         let chosen = free.unwrap_or(hash);
-        taken.insert(chosen.clone());
+        taken.insert(fold(&chosen));
         table.insert(name.to_owned(), chosen);
     }
     table
@@ -49,5 +63,14 @@ mod tests {
         assert!(all.iter().all(|name| is_valid(name)), "{all:?}");
         assert!(all.insert("a_b") && all.insert("ok") && all.len() == 5, "{all:?}");
         assert!(table["a b"].starts_with("a_b_"), "{table:?}");
+    }
+
+    #[test]
+    fn where_case_does_not_count_the_first_of_two_names_stays() {
+        let is_valid = |name: &str| !name.is_empty();
+        let table = renamed_by(["kind", "Kind", "KIND"], is_valid, str::to_owned, "_", str::to_lowercase);
+        assert_eq!(table.keys().collect::<Vec<_>>(), ["KIND", "Kind"]);
+        let all: BTreeSet<String> = table.values().map(|name| name.to_lowercase()).collect();
+        assert!(all.len() == 2 && !all.contains("kind"), "{table:?}");
     }
 }

@@ -45,6 +45,14 @@ pub fn settle(rules: &Rules, mapping: &mut Mapping, survey: &Survey, options: &C
     for spec in kept {
         losses.extend(vector_losses(rules, spec, survey, mapping)?);
     }
+    losses.extend(fault_losses(mapping, survey, options)?);
+    mapping.losses = losses;
+    Ok(())
+}
+
+/// Records that the target cannot hold: left out by consent.
+pub fn fault_losses(mapping: &mut Mapping, survey: &Survey, options: &CreateOptions) -> Result<Vec<Loss>> {
+    let mut losses = Vec::new();
     for ((code, path), finding) in &survey.faults {
         if code == "BROKEN" {
             return Err(Error::damaged(format!("a record cannot be taken: {}", finding.what))
@@ -57,8 +65,7 @@ pub fn settle(rules: &Rules, mapping: &mut Mapping, survey: &Survey, options: &C
             mapping.left_out.push(code.clone());
         }
     }
-    mapping.losses = losses;
-    Ok(())
+    Ok(losses)
 }
 
 fn id_losses(rules: &Rules, survey: &Survey, losses: &mut Vec<Loss>) {

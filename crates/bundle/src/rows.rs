@@ -3,7 +3,7 @@
 //! Invariant: a float is written with the fewest digits that read back as the same f32, also through f64; what is read
 //! is the f32 nearest to its text. Errors are texts for a reader to locate.
 
-use tranship_collection::json::append_string;
+use tranship_collection::json::{Items, append_string};
 use tranship_collection::{BatchBuilder, BatchView, VectorKind, VectorValue};
 use tranship_kernels::{print_f32, print_f32_array, scan_f32_array};
 
@@ -89,6 +89,32 @@ pub fn push_floats(builder: &mut BatchBuilder, name: &str, text: &str) -> Fitted
         true => Err(format!("vector `{name}` is empty")),
         false => Ok(()),
     }
+}
+
+/// Appends a multivector as a list of rows.
+pub fn append_multi(values: &[f32], dim: usize, out: &mut Vec<u8>) {
+    for (position, row) in values.chunks(dim.max(1)).enumerate() {
+        out.push(if position == 0 { b'[' } else { b',' });
+        append_floats(row, out);
+    }
+    if values.is_empty() {
+        out.push(b'[');
+    }
+    out.push(b']');
+}
+
+/// Scans a list of rows, of `dim` elements each, into a column.
+pub fn push_multi(builder: &mut BatchBuilder, column: usize, dim: usize, text: &str) -> Fitted<()> {
+    let Items(rows) = serde_json::from_str(text).map_err(|e| format!("multivector: {e}"))?;
+    let mut values = Vec::with_capacity(rows.len().saturating_mul(dim).min(text.len()));
+    for (position, row) in rows.iter().enumerate() {
+        scan_f32_array(row.get().as_bytes(), 0, &mut values).map_err(|e| format!("multivector: {e}"))?;
+        if values.len() != (position + 1) * dim {
+            return Err(format!("row {position} of a multivector does not have {dim} elements"));
+        }
+    }
+    builder.push_multi(column, &values);
+    Ok(())
 }
 
 /// The position and kind of vector `name`.

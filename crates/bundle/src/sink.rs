@@ -15,8 +15,8 @@ use serde_json::json;
 use tranship_collection::{BatchView, CollectionSchema, Fault, IdKind};
 use tranship_connector::mapping::RowFault;
 use tranship_connector::{
-    CreateOptions, Error, ErrorKind, Job, Mapping, Negotiated, Result, Rules, ShardFile, ShardOutput, ShardWriter,
-    Sink, Survey, Totals,
+    CreateOptions, DeltaOrder, Error, ErrorKind, Job, Mapping, Negotiated, Result, Rules, ShardFile, ShardOutput,
+    ShardWriter, Sink, Survey, Totals,
 };
 use tranship_storage::DurableFile;
 use tranship_storage::staging::JOB_DIR;
@@ -24,13 +24,14 @@ use uuid::Uuid;
 
 use crate::facts::pretty;
 use crate::form::{Form, FormWriter, Part, Parts};
-use crate::{commit, plan, target_ids};
+use crate::{commit, deletes, plan, target_ids};
 
 /// The sink of one bundle.
 pub struct BundleSink {
     pub(crate) job: Job,
     pub(crate) form: Box<dyn Form>,
     options: CreateOptions,
+    pub(crate) delta: Option<DeltaOrder>,
 }
 
 /// What a shard leaves for the commit.
@@ -47,7 +48,7 @@ pub(crate) struct ShardNotes {
 impl BundleSink {
     /// A sink for the directory `path`, which must not exist when the run begins.
     pub fn new(form: Box<dyn Form>, path: &Path, options: &CreateOptions) -> Self {
-        BundleSink { job: Job::new(path), form, options: options.clone() }
+        BundleSink { job: Job::new(path), form, options: options.clone(), delta: None }
     }
 
     fn collection_name(&self, schema: &CollectionSchema) -> Result<String> {
@@ -67,13 +68,29 @@ impl Sink for BundleSink {
         Some(self.form.rules())
     }
 
+    fn take_delta(&mut self, mut delta: DeltaOrder) -> Result<()> {
+        let Some(deletes) = self.form.deletes() else {
+            return Err(deletes::not_offered(self.form.rules().title));
+        };
+        (deletes.adapt)(&mut delta.mapping);
+        self.delta = Some(delta);
+        Ok(())
+    }
+
     fn survey_with(&self, schema: &CollectionSchema) -> Result<Option<Mapping>> {
+        if let Some(delta) = &self.delta {
+            deletes::check_schema(schema, &delta.mapping)?;
+            return Ok(Some(delta.mapping.clone()));
+        }
         let name = self.collection_name(schema)?;
         plan::mapping(self.form.rules(), schema, &self.options, name).map(Some)
     }
 
     fn negotiate(&self, schema: &CollectionSchema, survey: &Survey) -> Result<Negotiated> {
         let rules = self.form.rules();
+        if let Some(delta) = &self.delta {
+            return deletes::negotiate(&*self.form, delta, survey, &self.options);
+        }
         let mut mapping = plan::mapping(rules, schema, &self.options, self.collection_name(schema)?)?;
         plan::settle(rules, &mut mapping, survey, &self.options)?;
         self.form.settle(&mut mapping, survey)?;

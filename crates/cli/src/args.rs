@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod change;
+
+pub use change::{ChangeArgs, Side};
+
 /// Moves whole vector collections between databases through files, and proves that nothing was lost.
 #[derive(Debug, Parser)]
 #[command(name = "tranship", version, about, propagate_version = true, arg_required_else_help = true)]
@@ -67,6 +71,8 @@ pub enum Verb {
     Merge(Merge),
     /// Will search still answer the same: exact overlap and index recall of A and B
     Recall(Recall),
+    /// Move a collection and give it new vectors on the way: every text through a program of yours
+    Reembed(Box<Reembed>),
     /// What can be read and written
     Connectors(Connectors),
 }
@@ -105,6 +111,8 @@ pub struct SourceArgs {
     /// Longest line of JSONL
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = line_size)]
     pub max_line: u64,
+    #[command(flatten)]
+    pub change: ChangeArgs,
 }
 
 /// The second of two sources.
@@ -213,6 +221,9 @@ pub struct Convert {
     pub source: String,
     /// Target locator; `jsonl:-` is standard output
     pub target: String,
+    /// The source is a delta: write it for the database that this bundle was loaded into (or that one's last delta)
+    #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["all", "rename", "document_key"])]
+    pub onto: Option<PathBuf>,
     /// Every collection, each into DIR/<collection>; the target names the format, as in archive:DIR
     #[arg(long, conflicts_with_all = ["collection", "rename"])]
     pub all: bool,
@@ -235,6 +246,21 @@ pub struct Verify {
     /// Largest difference of a vector's elements, relative to its largest
     #[arg(long, value_name = "X", requires = "b")]
     pub tolerance: Option<f32>,
+    /// A class of difference that makes no record another one, as in rounded-to-f16; may be repeated
+    #[arg(long, value_name = "CLASS", requires = "b")]
+    pub accept: Vec<String>,
+    /// A set as it was before A: records only in B that it has are deletes that came back
+    #[arg(long, value_name = "SET", requires = "b")]
+    pub earlier: Option<String>,
+    /// Metadata keys of session, place in it and time: are the sessions of A, or of A and B, in order, complete and the same
+    #[arg(long, value_name = "SESSION,PLACE[,TIME]", value_parser = sequence, conflicts_with_all = ["tolerance", "accept", "earlier", "mapping", "level", "subset"])]
+    pub sequence: Option<(String, String, Option<String>)>,
+    /// Metadata key of the id of the record that one answers: it must be there
+    #[arg(long, value_name = "KEY", requires = "sequence")]
+    pub parent: Option<String>,
+    /// What ids of A are called in B: lines of OLD<TAB>NEW or {"OLD": "NEW"}
+    #[arg(long, value_name = "FILE", requires_all = ["sequence", "b"])]
+    pub remap: Option<PathBuf>,
     /// How far A alone is proven [default: L3]
     #[arg(long, value_enum, conflicts_with = "b")]
     pub level: Option<LevelArg>,
@@ -437,6 +463,114 @@ pub struct Connectors {
     pub markdown: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct Reembed {
+    /// Source locator
+    pub source: String,
+    /// Target locator; `jsonl:-` is standard output
+    pub target: String,
+    /// The hook: a command that embeds texts, as docs/hooks/README.md says
+    #[arg(long, value_name = "COMMAND", help_heading = "Embedding")]
+    pub with: String,
+    /// Which vector is replaced or added [default: the unnamed one, else the only dense one]
+    #[arg(long, value_name = "NAME", help_heading = "Embedding")]
+    pub vector: Option<String>,
+    /// The text of a record, such as '{title}\n{document}' [default: the document]
+    #[arg(long, value_name = "TEMPLATE", help_heading = "Embedding")]
+    pub text: Option<String>,
+    /// Most characters of a text
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Embedding")]
+    pub max_chars: Option<u64>,
+    /// What becomes of longer ones
+    #[arg(long, value_enum, default_value_t = TooLongArg::Reject, requires = "max_chars", help_heading = "Embedding")]
+    pub too_long: TooLongArg,
+    /// What becomes of a record without text
+    #[arg(long, value_enum, default_value_t = NoTextArg::Reject, help_heading = "Embedding")]
+    pub no_text: NoTextArg,
+    /// Where the answers are kept [default: TARGET.embeddings]
+    #[arg(long, value_name = "DIR", help_heading = "Embedding")]
+    pub cache: Option<PathBuf>,
+    /// Hooks that run at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Hook")]
+    pub concurrency: u16,
+    /// Texts in a batch
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65536), help_heading = "Hook")]
+    pub batch: u32,
+    /// Time for one batch
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration, help_heading = "Hook")]
+    pub timeout: std::time::Duration,
+    /// How often a batch is asked again
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Hook")]
+    pub retries: u32,
+    /// Batches per minute at most
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = "Hook")]
+    pub rate: Option<f64>,
+    /// Tokens that the whole job may take, with what is in the cache
+    #[arg(long, value_name = "N", help_heading = "Budget")]
+    pub max_tokens: Option<u64>,
+    /// Money that the whole job may take
+    #[arg(long, value_name = "MONEY", value_parser = positive, help_heading = "Budget")]
+    pub max_cost: Option<f64>,
+    /// Money per 1,000 tokens
+    #[arg(long, value_name = "MONEY", value_parser = positive, help_heading = "Budget")]
+    pub price: Option<f64>,
+    /// Embed only this part of the records and map the old vectors of the others; not equal to re-embedding
+    #[arg(long, value_name = "FRACTION", value_parser = fraction, help_heading = "Bridge")]
+    pub bridge: Option<f64>,
+    /// Which map
+    #[arg(long, value_enum, default_value_t = BridgeMapArg::Orthogonal, requires = "bridge", help_heading = "Bridge")]
+    pub bridge_map: BridgeMapArg,
+    /// Least recall on held-out records
+    #[arg(long, value_name = "X", default_value_t = 0.9, requires = "bridge", help_heading = "Bridge")]
+    pub bridge_recall: f64,
+    /// Seed of the sample
+    #[arg(long, default_value_t = 42, requires = "bridge", help_heading = "Bridge")]
+    pub seed: u64,
+    #[command(flatten)]
+    pub from: SourceArgs,
+    #[command(flatten)]
+    pub to: TargetArgs,
+    #[command(flatten)]
+    pub tolerance: ToleranceArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TooLongArg {
+    /// The record is set aside
+    Reject,
+    /// Its beginning is embedded
+    Truncate,
+    /// Its parts are embedded; the record gets their mean
+    Split,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NoTextArg {
+    /// The record is set aside
+    Reject,
+    /// It goes over without this vector
+    Skip,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BridgeMapArg {
+    /// A rotation
+    Orthogonal,
+    /// Any matrix, and an offset
+    Affine,
+}
+
+/// A number above zero.
+fn positive(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if number > 0.0 && number.is_finite() { Ok(number) } else { Err(format!("`{text}` is not above zero")) }
+}
+
+/// A part of a whole: above 0, below 1.
+fn fraction(text: &str) -> Result<f64, String> {
+    positive(text).and_then(|part| if part < 1.0 { Ok(part) } else { Err("a part is below 1, such as 0.2".to_owned()) })
+}
+
 /// `512MiB`, `2GB`, `1g`, `65536`.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -502,6 +636,19 @@ fn subset(text: &str) -> Result<(usize, usize), String> {
     if part == 0 || part > of { Err(wrong()) } else { Ok((part - 1, of)) }
 }
 
+/// `session_id,seq,time`.
+fn sequence(text: &str) -> Result<(String, String, Option<String>), String> {
+    let mut keys = text.split(',').map(|key| key.trim().to_owned());
+    match (keys.next(), keys.next(), keys.next(), keys.next()) {
+        (Some(session), Some(place), time, None)
+            if !session.is_empty() && !place.is_empty() && time.as_ref().is_none_or(|time| !time.is_empty()) =>
+        {
+            Ok((session, place, time))
+        }
+        _ => Err(format!("`{text}` names no keys, such as session_id,seq or session_id,seq,time")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -522,5 +669,7 @@ mod tests {
         assert_eq!(duration("5m").map(|d| d.as_secs()), Ok(300));
         assert_eq!(subset("1/10"), Ok((0, 10)));
         assert!(subset("0/10").is_err() && subset("11/10").is_err());
+        assert_eq!(sequence("s, n"), Ok(("s".to_owned(), "n".to_owned(), None)));
+        assert!(sequence("s").is_err() && sequence("s,").is_err() && sequence("a,b,c,d").is_err());
     }
 }

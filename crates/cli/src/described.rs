@@ -12,6 +12,12 @@ pub fn ids(schema: &CollectionSchema) -> String {
     format!("{kinds}{}", if schema.namespaced { ", in namespaces" } else { "" })
 }
 
+/// What was changed of the collection on its way here, one line per run.
+pub fn changes(schema: &CollectionSchema) -> Vec<String> {
+    let entries = schema.vendor.get("transforms").and_then(serde_json::Value::as_array);
+    entries.into_iter().flatten().map(|entry| entry["asked"].to_string()).collect()
+}
+
 /// Name, shape, metric and index of a vector.
 pub fn vector(spec: &VectorSpec) -> String {
     let name = if spec.name.is_empty() { "vector" } else { &spec.name };

@@ -6,6 +6,7 @@
 mod args;
 mod described;
 mod progress;
+mod reembed;
 mod render;
 mod verbs;
 

@@ -6,12 +6,14 @@ use serde::Serialize;
 use tranship_connector::{Count, Error, Grade, Loss, Result};
 use tranship_toolkit::connectors::ConnectorRow;
 use tranship_toolkit::convert::ConvertReport;
+use tranship_toolkit::delta_bundle::DeltaBundleReport;
 use tranship_toolkit::diff::{ApplyReport, DiffReport};
 use tranship_toolkit::inspect::InspectReport;
 use tranship_toolkit::merge::MergeReport;
 use tranship_toolkit::migrate::{CollectionReport, MigrateReport, proof_class};
 use tranship_toolkit::plan::PlanReport;
 use tranship_toolkit::verify::VerifyReport;
+use tranship_verify::sequence::{Findings, SequenceReport};
 use tranship_verify::{ArchiveReport, CompareReport};
 
 use crate::described;
@@ -32,6 +34,11 @@ fn on_one_line(text: &str) -> String {
         if hostile(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
+}
+
+/// A line of a report, whatever it quotes.
+pub fn one_line(text: &str) -> String {
+    on_one_line(text) + "\n"
 }
 
 /// Prints text; a closed pipe ends the process with success.
@@ -157,6 +164,7 @@ pub fn inspected(report: &InspectReport) -> String {
         if !info.schema.aliases.is_empty() {
             line!(text, "  aliases    {}", info.schema.aliases.join(", "));
         }
+        described::changes(&info.schema).iter().for_each(|change| line!(text, "  changed    {change}"));
         info.producer.iter().for_each(|producer| line!(text, "  producer   {producer}"));
         info.notes.iter().for_each(|note| line!(text, "  note       {note}"));
         collection.unread.iter().for_each(|reason| line!(text, "  not read   {reason}"));
@@ -164,7 +172,12 @@ pub fn inspected(report: &InspectReport) -> String {
             let ledger = full.ledger;
             if let (Some(raw), Some(live)) = (ledger.raw, ledger.live) {
                 let (deleted, superseded) = (ledger.deleted, ledger.superseded);
-                line!(text, "  rows       {raw} raw = {live} live + {deleted} deleted + {superseded} superseded");
+                let filtered =
+                    if ledger.filtered > 0 { format!(" + {} filtered", ledger.filtered) } else { String::new() };
+                line!(
+                    text,
+                    "  rows       {raw} raw = {live} live + {deleted} deleted + {superseded} superseded{filtered}"
+                );
             }
             line!(text, "  digest     {}", full.fingerprint.digest);
             for (key, field) in &full.profile.fields {
@@ -193,6 +206,9 @@ pub fn planned(report: &PlanReport) -> String {
     line!(text, "  records  {}", shown(report.records));
     line!(text, "  source   {} bytes in {} splits", report.source_bytes, shown(report.splits));
     line!(text, "  memory   {} MiB per split, {} at once", report.memory_per_split_bytes >> 20, report.parallel_splits);
+    for change in &report.changes {
+        line!(text, "  change   {}: {} -> {} ({})", change.path, change.from, change.to, grade(change.grade));
+    }
     losses(&mut text, &report.losses);
     if !report.needs_consent.is_empty() {
         line!(
@@ -224,6 +240,15 @@ pub fn converted(report: &ConvertReport) -> String {
         report.run.fingerprint.digest,
         report.target
     );
+    if let (true, Some(raw)) = (report.run.ledger.filtered > 0, report.run.ledger.raw) {
+        let tranship_connector::RowLedger { deleted, superseded, filtered, .. } = report.run.ledger;
+        let (live, rejected) = (report.run.records, report.run.rejected);
+        line!(
+            text,
+            "  rows     {raw} raw = {live} live + {deleted} deleted + {superseded} superseded + {filtered} filtered + {rejected} rejected"
+        );
+    }
+    report.changed_lines().iter().for_each(|change| line!(text, "  change   {change}"));
     losses(&mut text, &report.losses);
     report.notes.iter().for_each(|note| line!(text, "  note     {note}"));
     text
@@ -263,6 +288,13 @@ pub fn merged(report: &MergeReport) -> String {
     for input in &report.inputs {
         line!(text, "  {} taken, {} gave way: {}", input.taken, input.gave_way, input.source);
     }
+    for conflict in &report.first_conflicts {
+        line!(text, "  conflict {}: kept from {}, not from {}", conflict.id, conflict.kept, conflict.gave_way);
+    }
+    let unnamed = report.conflicts.saturating_sub(report.first_conflicts.len() as u64);
+    if unnamed > 0 {
+        line!(text, "  conflict and {unnamed} more");
+    }
     line!(text, "{} records, digest {} -> {}", report.records, report.fingerprint.digest, report.target);
     text
 }
@@ -272,6 +304,7 @@ pub fn verified(report: &VerifyReport) -> String {
     match report {
         VerifyReport::Archive(report) => verified_archive(report),
         VerifyReport::Sets(report) => verified_sets(report),
+        VerifyReport::Sequence(report) => sequences(report),
     }
 }
 
@@ -325,6 +358,13 @@ fn verified_sets(report: &CompareReport) -> String {
         line!(text, "  {count} records differ in {component}");
     }
     report.schema_differences.iter().for_each(|difference| line!(text, "! {difference}"));
+    report.moved.iter().for_each(|moved| line!(text, "  permuted ids: {} of A is {} of B", moved.a, moved.b));
+    if let Some(resurrected) = report.resurrected.filter(|count| *count > 0) {
+        listed(&mut text, "+", resurrected, &report.resurrected_ids, "resurrected delete: the earlier set has it");
+    }
+    if !report.equal && !(report.tolerances.is_empty() && report.accepted_classes.is_empty()) {
+        line!(text, "  {}", proof_class(report));
+    }
     match report.equal {
         true => line!(text, "EQUAL: {} records, {}", report.a.records, proof_class(report)),
         false if report.by_fingerprint => line!(
@@ -343,6 +383,61 @@ fn verified_sets(report: &CompareReport) -> String {
             report.changed
         ),
     }
+    text
+}
+
+/// Whether sessions are in order and complete.
+fn sequences(report: &SequenceReport) -> String {
+    let mut text = String::new();
+    for (name, side) in [("A", Some(&report.a)), ("B", report.b.as_ref())] {
+        let Some(side) = side else { continue };
+        let kinds = [
+            ("not in a session", &side.unplaced),
+            ("duplicate", &side.duplicates),
+            ("gap", &side.gaps),
+            ("time", &side.backwards),
+            ("orphan", &side.orphans),
+        ];
+        kinds.iter().for_each(|(kind, found)| told(&mut text, &format!("{name} {kind}"), found));
+        line!(text, "  {name}: {} records in {} sessions", side.records, side.sessions);
+    }
+    told(&mut text, "missing", &report.missing);
+    told(&mut text, "extra", &report.extra);
+    told(&mut text, "changed", &report.changed);
+    let fields = &report.fields;
+    let mut proven = format!("no gaps or duplicates by {} in {}", fields.place, fields.session);
+    fields.time.iter().for_each(|key| proven.push_str(&format!(", {key} never goes back")));
+    fields.parent.iter().for_each(|key| proven.push_str(&format!(", every {key} is there")));
+    let renamed =
+        if report.remapped > 0 { format!(" after {} ids are renamed", report.remapped) } else { String::new() };
+    match (report.holds(), &report.b) {
+        (true, Some(_)) => line!(text, "SAME SESSIONS: {proven}; each session is the same in A and B{renamed}"),
+        (true, None) => {
+            line!(text, "IN ORDER: {proven}");
+            line!(
+                text,
+                "not proven: that no session lacks its last records, or is missing as a whole: compare with a B"
+            );
+        }
+        (false, _) => line!(text, "NOT IN ORDER, or not the same"),
+    }
+    text
+}
+
+fn told(text: &mut String, kind: &str, findings: &Findings) {
+    findings.first.iter().for_each(|what| line!(text, "! {kind}: {what}"));
+    let more = findings.count.saturating_sub(findings.first.len() as u64);
+    if more > 0 {
+        line!(text, "! {kind}: and {more} more");
+    }
+}
+
+/// What a delta became.
+pub fn delta_bundle(report: &DeltaBundleReport) -> String {
+    let mut text = converted(&report.run);
+    line!(text, "  delta    {} records to write, {} to delete", report.run.run.records, report.deletes);
+    line!(text, "  from     {} records, digest {}", report.base.records, report.base.digest);
+    line!(text, "  to       {} records, digest {}", report.result.records, report.result.digest);
     text
 }
 

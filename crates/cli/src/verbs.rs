@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tranship_collection::Metric;
-use tranship_connector::{CreateOptions, Error, OpenOptions, Reject, Result};
+use tranship_connector::{CreateOptions, Error, OpenOptions, Reject, Result, Transforms};
 use tranship_storage::staging::with_suffix;
 use tranship_storage::{Limits, write_whole};
 use tranship_toolkit::convert::{ConvertOptions, convert};
+use tranship_toolkit::delta_bundle::convert_delta;
 use tranship_toolkit::diff::{ApplyOptions, DiffOptions, apply, diff};
 use tranship_toolkit::inspect::{InspectOptions, inspect};
 use tranship_toolkit::merge::{MergeOptions, Policy, merge};
@@ -18,9 +19,10 @@ use tranship_toolkit::verify::{VerifyOptions, verify};
 use tranship_toolkit::{Settings, connectors, open};
 use tranship_verify::Level;
 use tranship_verify::archive::Subset;
+use tranship_verify::sequence::SequenceFields;
 
 use crate::args::{
-    self, Cli, Common, EngineArg, Keep, LevelArg, MetricArg, Queries, SecondArgs, SourceArgs, TargetArgs,
+    self, Cli, Common, EngineArg, Keep, LevelArg, MetricArg, Queries, SecondArgs, Side, SourceArgs, TargetArgs,
     ToleranceArgs, Verb,
 };
 use crate::progress::Shown;
@@ -44,6 +46,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Apply(args) => run_apply(args, &settings, json),
         Verb::Merge(args) => run_merge(args, &settings, json),
         Verb::Recall(args) => run_recall(args, &settings, json),
+        Verb::Reembed(args) => crate::reembed::run(*args, &settings, json),
         Verb::Connectors(args) => run_connectors(&args, json),
     };
     shown.clear();
@@ -75,8 +78,11 @@ fn settings<'a>(common: &Common, shown: &'a Shown) -> Settings<'a> {
     }
 }
 
-fn open_options(args: &SourceArgs) -> OpenOptions {
-    OpenOptions {
+/// How the only source, or A, is opened.
+fn open_options(args: &SourceArgs) -> Result<OpenOptions> {
+    let transforms = if args.change.side == Side::B { Transforms::default() } else { args.change.transforms()? };
+    Ok(OpenOptions {
+        transforms,
         collection: args.collection.clone(),
         id_column: args.id_column.clone(),
         vector_column: args.vector_column.clone(),
@@ -87,13 +93,14 @@ fn open_options(args: &SourceArgs) -> OpenOptions {
         options: args.options.iter().cloned().collect(),
         hash_source: args.hash_source,
         limits: Limits { max_line_bytes: args.max_line as usize, ..Limits::default() },
-    }
+    })
 }
 
-/// B is opened like A, but for what names one of its own collections or options.
-fn open_second(args: &SecondArgs, open_a: &OpenOptions) -> OpenOptions {
+/// B is opened like A, but for what names one of its own collections or options, and for what is changed.
+fn open_second(args: &SecondArgs, from: &SourceArgs, open_a: &OpenOptions) -> Result<OpenOptions> {
     let options = args.options_b.iter().cloned().collect();
-    OpenOptions { collection: args.collection_b.clone(), options, ..open_a.clone() }
+    let transforms = if from.change.side == Side::A { Transforms::default() } else { from.change.transforms()? };
+    Ok(OpenOptions { collection: args.collection_b.clone(), options, transforms, ..open_a.clone() })
 }
 
 fn metric(arg: MetricArg) -> Metric {
@@ -115,26 +122,27 @@ fn create_options(args: &TargetArgs) -> CreateOptions {
     }
 }
 
-fn convert_options(
+/// The options of a conversion.
+pub fn convert_options(
     source: &str,
     target: &str,
     from: &SourceArgs,
     to: &TargetArgs,
     tolerance: &ToleranceArgs,
-) -> ConvertOptions {
-    ConvertOptions {
+) -> Result<ConvertOptions> {
+    Ok(ConvertOptions {
         source: source.to_owned(),
         target: target.to_owned(),
-        open: open_options(from),
+        open: open_options(from)?,
         create: create_options(to),
         max_rejects: tolerance.max_rejects,
         allow_loss: tolerance.allow_loss.clone(),
-    }
+    })
 }
 
 fn run_migrate(args: args::Migrate, settings: &Settings<'_>, shown: &Shown, json: bool) -> Result<bool> {
     let options = MigrateOptions {
-        convert: convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance),
+        convert: convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance)?,
         all: args.all,
         recall: RecallOptions {
             budget: Some(args.recall_budget),
@@ -156,7 +164,7 @@ fn run_migrate(args: args::Migrate, settings: &Settings<'_>, shown: &Shown, json
 }
 
 fn run_inspect(args: args::Inspect, settings: &Settings<'_>, json: bool) -> Result<bool> {
-    let options = InspectOptions { source: args.source, open: open_options(&args.from), full: args.full };
+    let options = InspectOptions { source: args.source, open: open_options(&args.from)?, full: args.full };
     let report = inspect(&options, settings)?;
     if json {
         render::json(&report)?
@@ -170,7 +178,7 @@ fn run_plan(args: args::Plan, settings: &Settings<'_>, json: bool) -> Result<boo
     let options = PlanOptions {
         source: args.source,
         target: args.target,
-        open: open_options(&args.from),
+        open: open_options(&args.from)?,
         create: CreateOptions { allow_loss: args.allow_loss, ..create_options(&args.to) },
     };
     let report = plan(&options, settings)?;
@@ -188,7 +196,16 @@ fn run_convert(args: args::Convert, settings: &Settings<'_>, json: bool) -> Resu
         let why = if json { "--json and data cannot both go to standard output" } else { "--all needs a directory" };
         return Err(Error::usage(why).hint("name a place on disk, as in jsonl:out.jsonl or archive:DIR"));
     }
-    let options = convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance);
+    let options = convert_options(&args.source, &args.target, &args.from, &args.to, &args.tolerance)?;
+    if let Some(onto) = &args.onto {
+        let report = convert_delta(&options, onto, settings)?;
+        keep_rejects(&options.target, &report.run.rejects)?;
+        match json {
+            true => render::json(&report)?,
+            false => render::to_stderr(&render::delta_bundle(&report)),
+        }
+        return Ok(true);
+    }
     let jobs = if args.all { one_per_collection(&options)? } else { vec![options] };
     let mut reports = Vec::new();
     for options in jobs {
@@ -232,7 +249,7 @@ fn one_per_collection(options: &ConvertOptions) -> Result<Vec<ConvertOptions>> {
 }
 
 /// Rejects of an output that has no place for them go beside it, or to standard error for a stream.
-fn keep_rejects(target: &str, rejects: &[Reject]) -> Result<()> {
+pub fn keep_rejects(target: &str, rejects: &[Reject]) -> Result<()> {
     if rejects.is_empty() {
         return Ok(());
     }
@@ -260,14 +277,23 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
         Some(LevelArg::L3) | None => Level::L3,
     };
     let (part, of) = args.subset.unwrap_or((0, 1));
-    let open_a = open_options(&args.from);
+    let open_a = open_options(&args.from)?;
     let options = VerifyOptions {
-        open_b: open_second(&args.second, &open_a),
+        open_b: open_second(&args.second, &args.from, &open_a)?,
         a: args.a,
         b: args.b,
         open_a,
         mapping: args.second.mapping,
         tolerance: args.tolerance,
+        accept: args.accept,
+        earlier: args.earlier,
+        sequence: args.sequence.map(|(session, place, time)| SequenceFields {
+            session,
+            place,
+            time,
+            parent: args.parent,
+        }),
+        remap: args.remap,
         level: if of > 1 { level.min(Level::L1) } else { level },
         subset: Subset { part, of },
         max_named: args.max_named,
@@ -282,9 +308,9 @@ fn run_verify(args: args::Verify, settings: &Settings<'_>, json: bool) -> Result
 }
 
 fn run_diff(args: args::Diff, settings: &Settings<'_>, json: bool) -> Result<bool> {
-    let open_a = open_options(&args.from);
+    let open_a = open_options(&args.from)?;
     let second = SecondArgs { collection_b: args.collection_b, options_b: args.options_b, mapping: None };
-    let open_b = open_second(&second, &open_a);
+    let open_b = open_second(&second, &args.from, &open_a)?;
     let report = diff(&DiffOptions { a: args.a, b: args.b, open_a, open_b, delta: args.delta }, settings)?;
     if json {
         render::json(&report)?
@@ -295,7 +321,7 @@ fn run_diff(args: args::Diff, settings: &Settings<'_>, json: bool) -> Result<boo
 }
 
 fn run_apply(args: args::Apply, settings: &Settings<'_>, json: bool) -> Result<bool> {
-    let open = open_options(&args.from);
+    let open = open_options(&args.from)?;
     let report = apply(&ApplyOptions { base: args.base, open, delta: args.delta, target: args.target }, settings)?;
     if json {
         render::json(&report)?
@@ -311,7 +337,7 @@ fn run_merge(args: args::Merge, settings: &Settings<'_>, json: bool) -> Result<b
         Keep::First => Policy::First,
         Keep::Last => Policy::Last,
     };
-    let options = MergeOptions { sources: args.sources, open: open_options(&args.from), target: args.into, policy };
+    let options = MergeOptions { sources: args.sources, open: open_options(&args.from)?, target: args.into, policy };
     let report = merge(&options, settings)?;
     if json {
         render::json(&report)?
@@ -360,14 +386,14 @@ fn no_vectors() -> Error {
 }
 
 fn recall_options(args: args::Recall) -> Result<RecallOptions> {
-    let open_a = open_options(&args.from);
+    let open_a = open_options(&args.from)?;
     let index_b = IndexChoice {
         m: args.target_m,
         ef_construction: args.target_ef_construction,
         ef_search: args.target_ef.or(args.ef),
     };
     Ok(RecallOptions {
-        open_b: open_second(&args.second, &open_a),
+        open_b: open_second(&args.second, &args.from, &open_a)?,
         a: args.a,
         b: args.b,
         open_a,

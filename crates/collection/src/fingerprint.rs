@@ -58,7 +58,7 @@ pub struct SetFingerprint {
 }
 
 /// The totals of a fingerprint in the form that manifests and reports carry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FingerprintSummary {
     /// One digest over all component totals.
     pub digest: String,

@@ -12,6 +12,7 @@ use crate::locator::Locator;
 use crate::nearby;
 use crate::sink::Sink;
 use crate::source::Source;
+use crate::transforms::Transforms;
 
 /// How sure a probe is, 1 (the name looks right) to 100 (magic and structure fit).
 pub type Score = u8;
@@ -116,6 +117,8 @@ pub struct OpenOptions {
     pub allow_lossy: bool,
     /// Options of the one connector, by key.
     pub options: BTreeMap<String, String>,
+    /// What is changed of the records while they are read; carried out around the connector's source, not by it.
+    pub transforms: Transforms,
     /// Digest whole input files, not only their edges.
     pub hash_source: bool,
     /// Bounds on foreign lengths.

@@ -20,6 +20,7 @@ pub mod sink;
 pub mod source;
 pub mod split;
 pub mod survey;
+pub mod transforms;
 
 pub use connector::{
     Capabilities, CollectionInfo, Connector, Count, Coverage, CreateOptions, Known, OpenOptions, Registry, Score,
@@ -33,7 +34,8 @@ pub use loss::{Grade, Loss};
 pub use mapping::Mapping;
 pub use reject::{Reject, RejectSink};
 pub use rules::Rules;
-pub use sink::{Negotiated, ShardFile, ShardOutput, ShardWriter, Sink, Totals};
-pub use source::{Batches, PrepareContext, Prepared, RowLedger, Source, Splits};
+pub use sink::{DeltaOrder, Negotiated, ShardFile, ShardOutput, ShardWriter, Sink, Totals};
+pub use source::{Batches, LeftOut, PrepareContext, Prepared, RowLedger, Source, Splits};
 pub use split::Split;
 pub use survey::Survey;
+pub use transforms::{Change, Changed, Transforms};

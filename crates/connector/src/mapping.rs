@@ -11,6 +11,7 @@
 //! source --project--> expected  ==  undone <--undo-- stored
 //! ```
 
+mod names;
 mod project;
 mod shape;
 mod undo;
@@ -26,6 +27,7 @@ use crate::loss::Loss;
 use crate::native::{FieldType, NativeForm};
 use crate::rules::{IdRules, MetadataRules, RowRules};
 
+pub use names::Names;
 pub use project::{nonzero, unit_scale};
 pub use shape::{Changes, RowFault, Shaped, mapped_id};
 
@@ -64,6 +66,12 @@ pub struct Mapping {
     /// The fields of a typed target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<BTreeMap<String, FieldType>>,
+    /// Metadata keys that have another name at the target.
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
+    pub renamed_keys: Names,
+    /// Namespaces that have another name at the target; the default one is `""`.
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
+    pub renamed_namespaces: Names,
     /// What each record must be.
     pub rows: RowRules,
     /// Codes of the rules whose violators are left out, by consent.
@@ -126,6 +134,8 @@ impl Mapping {
             exact_key: Some(EXACT_KEY.to_owned()),
             metadata: MetadataRules::JSON,
             fields: None,
+            renamed_keys: Names::default(),
+            renamed_namespaces: Names::default(),
             rows: RowRules::ANY,
             left_out: Vec::new(),
             dropped_vectors: Vec::new(),

@@ -218,7 +218,7 @@ impl NativeForm<'_> {
 
     fn object_holds(&self, text: &str, depth: usize, numbers: bool) -> bool {
         let Ok(Entries(entries)) = Entries::parse(text) else { return false };
-        let any_key = self.rules.keys != Keys::NoDollarNoPoint;
+        let any_key = !matches!(self.rules.keys, Keys::NoDollarNoPoint | Keys::NoPoint);
         entries.iter().all(|(key, value)| {
             (any_key || self.rules.keys.hold(key))
                 && (self.rules.nul || !key.contains('\0'))
@@ -266,6 +266,21 @@ fn scalar_type(text: &str) -> Option<FieldType> {
         }
         b'-' | b'0'..=b'9' => (text != "-0" && text.parse::<i64>().is_ok()).then_some(FieldType::Integer),
         _ => None,
+    }
+}
+
+/// The value of a declared float, or of a list of them, with the point that a whole number has lost at the target.
+pub fn with_points(value: &str, declared: FieldType) -> String {
+    let point = |text: &str| match text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
+        true => format!("{text}.0"),
+        false => text.to_owned(),
+    };
+    match serde_json::from_str::<Items<'_>>(value) {
+        Ok(Items(items)) if declared == FieldType::Floats => {
+            let items: Vec<String> = items.iter().map(|item| point(item.get())).collect();
+            format!("[{}]", items.join(","))
+        }
+        _ => point(value),
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::transforms::Changed;
 
 /// A record that could not be taken over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,4 +24,7 @@ pub struct Reject {
 pub trait RejectSink {
     /// Sets one record aside; an error (exit 14) once the budget is used up.
     fn reject(&mut self, reject: Reject) -> Result<()>;
+
+    /// Takes what transforms did to the records of one split, told once, after its last batch.
+    fn changed(&mut self, _changed: &Changed) {}
 }

@@ -171,6 +171,8 @@ pub enum Keys {
     NoDollar,
     /// Not empty, without point, not beginning with `$`; at any depth.
     NoDollarNoPoint,
+    /// Not blank, without point; at any depth.
+    NoPoint,
     /// Not empty, not beginning with `$`, `#` or `chroma:`.
     Chroma,
     /// A letter or `_`, then letters, digits and `_`; at most 255 bytes.
@@ -313,6 +315,7 @@ impl Keys {
             Keys::Any => true,
             Keys::NoDollar => !dollar,
             Keys::NoDollarNoPoint => !dollar && !key.contains('.'),
+            Keys::NoPoint => !key.contains('.') && !key.chars().all(|c| c.is_whitespace() || c.is_control()),
             Keys::Chroma => !dollar && !key.starts_with('#') && !key.starts_with("chroma:"),
             Keys::Identifier => is_identifier(key),
         }

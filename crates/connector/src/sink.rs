@@ -8,15 +8,17 @@ use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
+use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_collection::{CollectionSchema, SetFingerprint};
 use tranship_storage::SourceIdentity;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::loss::Loss;
 use crate::mapping::Mapping;
 use crate::rules::Rules;
-use crate::source::RowLedger;
+use crate::source::{RowLedger, Source};
 use crate::survey::Survey;
+use crate::transforms::Changed;
 
 /// A target that collections are written to.
 pub trait Sink: Send + Sync {
@@ -29,6 +31,14 @@ pub trait Sink: Send + Sync {
     /// target that takes every record as it is.
     fn survey_with(&self, _schema: &CollectionSchema) -> Result<Option<Mapping>> {
         Ok(None)
+    }
+
+    /// Makes the output one that takes a target from one set to another: the records that are written replace those of
+    /// their ids, and others are deleted. Errors: usage for a target that has no form for that, or another mapping.
+    fn take_delta(&mut self, _delta: DeltaOrder) -> Result<()> {
+        Err(Error::usage("this target has no form for a delta").hint(
+            "write its two archives by themselves: upserts.tranship as any set, deletes.tranship as jsonl:IDS.jsonl, and delete those ids",
+        ))
     }
 
     /// What of `schema` the target carries, and what it loses, as far as `survey` has measured it. Writes nothing.
@@ -73,6 +83,20 @@ pub trait Sink: Send + Sync {
     fn commit(&self, totals: &Totals<'_>) -> Result<()>;
 }
 
+/// What takes a target from one set to another, beside the records to write.
+pub struct DeltaOrder {
+    /// How records stand at the target.
+    pub mapping: Mapping,
+    /// The set that it holds.
+    pub base: FingerprintSummary,
+    /// The set that it will hold.
+    pub result: FingerprintSummary,
+    /// The records to delete: ids without vectors.
+    pub deletes: Box<dyn Source>,
+    /// The records to write, for forms that delete what they replace.
+    pub upserts: Box<dyn Source>,
+}
+
 /// One shard being written.
 pub trait ShardWriter {
     /// Appends one batch in the canonical layout.
@@ -92,7 +116,7 @@ pub struct Negotiated {
 }
 
 /// A finished shard. Serialised as the shard's fragment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ShardOutput {
     /// Ordinal of the split.
     pub ordinal: u64,
@@ -109,6 +133,9 @@ pub struct ShardOutput {
     /// Null values per vector column.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub null_vectors: BTreeMap<String, u64>,
+    /// What transforms did to the records of the split.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed: Changed,
     /// Digest of a stream's split, to recognise it on resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_digest: Option<String>,

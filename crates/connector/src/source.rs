@@ -9,6 +9,7 @@ use tranship_collection::{CollectionSchema, ServedGraph};
 use tranship_storage::SourceIdentity;
 
 use crate::error::Result;
+use crate::loss::Loss;
 use crate::reject::RejectSink;
 use crate::split::Split;
 
@@ -58,6 +59,16 @@ pub trait Prepared: Send + Sync {
         Vec::new()
     }
 
+    /// What transforms change of the collection, in their order; nothing for a source as it is.
+    fn changes(&self) -> Vec<Loss> {
+        Vec::new()
+    }
+
+    /// Told if records may be left out on purpose; the ledger's live records are then known only after reading.
+    fn left_out(&self) -> Option<LeftOut> {
+        None
+    }
+
     /// The splits. Calling it twice gives the same splits, except for a stream, which can be read once.
     fn splits(&self) -> Result<Splits<'_>>;
 
@@ -81,7 +92,16 @@ pub struct PrepareContext<'a> {
     pub scratch: &'a Path,
 }
 
-/// raw = live + deleted + superseded + rejected. `None` where only reading the whole source would tell.
+/// How records that are left out on purpose add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Records of the source before any is left out, where it tells.
+    pub live: Option<u64>,
+    /// True if splits behind a limit are not read at all.
+    pub cut: bool,
+}
+
+/// raw = live + deleted + superseded + filtered + rejected. `None` where only reading the whole source would tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowLedger {
     /// Rows that physically stand in the source.
@@ -92,4 +112,7 @@ pub struct RowLedger {
     pub deleted: u64,
     /// Older versions of live records.
     pub superseded: u64,
+    /// Records left out on purpose, by a filter.
+    #[serde(default, skip_serializing_if = "crate::transforms::is_zero")]
+    pub filtered: u64,
 }

@@ -52,6 +52,8 @@ pub struct FieldProfile {
     pub types: BTreeMap<FieldType, u64>,
     /// Records with another value: null, an object, a mixed or empty list, an integer beyond 64 bits.
     pub other: u64,
+    /// Nulls among those.
+    pub nulls: u64,
 }
 
 /// The measured collection.
@@ -141,6 +143,7 @@ impl Survey {
         for (key, found) in later.fields {
             let own = self.fields.entry(key).or_default();
             own.other += found.other;
+            own.nulls += found.nulls;
             found.types.into_iter().for_each(|(kind, count)| *own.types.entry(kind).or_default() += count);
         }
         for (name, records) in later.namespaces {
@@ -205,7 +208,10 @@ impl Survey {
             };
             match field_type(value.get()) {
                 Some(kind) => *field.types.entry(kind).or_default() += 1,
-                None => field.other += 1,
+                None => {
+                    field.other += 1;
+                    field.nulls += u64::from(value.get() == "null");
+                }
             }
         }
         self.bound();

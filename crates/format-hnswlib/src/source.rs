@@ -141,7 +141,7 @@ impl Prepared for HnswlibPrepared<'_> {
 
     fn ledger(&self) -> RowLedger {
         let raw = self.source.records();
-        RowLedger { raw: Some(raw), live: Some(raw - self.deleted), deleted: self.deleted, superseded: 0 }
+        RowLedger { raw: Some(raw), live: Some(raw - self.deleted), deleted: self.deleted, ..RowLedger::default() }
     }
 
     fn notes(&self) -> Vec<String> {

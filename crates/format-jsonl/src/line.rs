@@ -13,8 +13,6 @@ use tranship_connector::{Error, Result};
 
 /// Bytes that are asked for at a time.
 pub const BLOCK_BYTES: usize = 4 << 20;
-/// Bytes that are compared with a newline at once.
-const SEARCH_BYTES: usize = 64;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// `bytes` without the byte order mark that some editors put in front.
@@ -24,18 +22,12 @@ pub fn without_bom(bytes: &[u8]) -> &[u8] {
 
 /// Position after the first newline in `bytes`.
 pub fn after_newline(bytes: &[u8]) -> Option<usize> {
-    let holds_newline = |block: &[u8; SEARCH_BYTES]| block.iter().fold(false, |found, byte| found | (*byte == b'\n'));
-    let (blocks, _) = bytes.as_chunks::<SEARCH_BYTES>();
-    let clear = SEARCH_BYTES * blocks.iter().take_while(|block| !holds_newline(block)).count();
-    let position = bytes[clear..].iter().position(|byte| *byte == b'\n')?;
-    Some(clear + position + 1)
+    memchr::memchr(b'\n', bytes).map(|position| position + 1)
 }
 
 /// Number of newlines in `bytes`.
 pub fn count_newlines(bytes: &[u8]) -> u64 {
-    // Sums of at most 255 ones fit a byte, which lets the compiler compare many bytes at a time.
-    let in_chunk = |chunk: &[u8]| chunk.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>();
-    bytes.chunks(255).map(|chunk| u64::from(in_chunk(chunk))).sum()
+    memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
 /// Where a line lies.

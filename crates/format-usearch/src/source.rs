@@ -171,7 +171,7 @@ impl Prepared for UsearchPrepared<'_> {
 
     fn ledger(&self) -> RowLedger {
         let raw = self.source.layout.rows;
-        RowLedger { raw: Some(raw), live: Some(raw - self.removed), deleted: self.removed, superseded: 0 }
+        RowLedger { raw: Some(raw), live: Some(raw - self.removed), deleted: self.removed, ..RowLedger::default() }
     }
 
     fn notes(&self) -> Vec<String> {

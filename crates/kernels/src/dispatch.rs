@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use crate::codes::{self, Coded};
 use crate::screen::{self, Above, Ceilings, CodePanel, Panel, QueryTerms, RowTerms, TILE_ROWS};
-use crate::{byte_split, distance};
+use crate::{byte_split, distance, float_scan};
 
 type PairKernel = unsafe fn(&[f32], &[f32]) -> f32;
 type ScreenKernel = unsafe fn(&[Panel], [&[f32]; TILE_ROWS], &RowTerms, &QueryTerms, &mut Ceilings) -> Above;
@@ -17,6 +17,7 @@ type CodeScreenKernel = unsafe fn(&[CodePanel], [&[i8]; TILE_ROWS], &RowTerms, &
 type EncodeKernel = unsafe fn(&[f32], &mut [i8]) -> Coded;
 type CodeKernel = unsafe fn(&[i8], &[i8]) -> i32;
 type SplitKernel = unsafe fn(&[f32], [&mut [u8]; 4]);
+type RunKernel = unsafe fn(&[u8], usize, &mut Vec<f32>) -> usize;
 type JoinKernel = unsafe fn([&[u8]; 4], &mut [f32]);
 
 /// The kernels for one kind of CPU.
@@ -39,6 +40,7 @@ pub struct Kernels {
     fast_codes: bool,
     split_f32: SplitKernel,
     join_f32: JoinKernel,
+    take_run: RunKernel,
 }
 
 static PORTABLE: Kernels = Kernels {
@@ -53,7 +55,13 @@ static PORTABLE: Kernels = Kernels {
     fast_codes: false,
     split_f32: byte_split::split,
     join_f32: byte_split::join,
+    take_run: no_run,
 };
+
+/// Leaves every element to the portable scanner, which has no other form.
+fn no_run(_: &[u8], at: usize, _: &mut Vec<f32>) -> usize {
+    at
+}
 
 #[cfg(target_arch = "x86_64")]
 static AVX2: Kernels = Kernels {
@@ -68,6 +76,7 @@ static AVX2: Kernels = Kernels {
     fast_codes: false,
     split_f32: avx2::split_f32,
     join_f32: avx2::join_f32,
+    take_run: no_run,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -83,6 +92,7 @@ static AVX512: Kernels = Kernels {
     fast_codes: true,
     split_f32: avx2::split_f32,
     join_f32: avx2::join_f32,
+    take_run: float_scan::runs::take,
 };
 
 /// The portable source again, compiled for wider registers.
@@ -129,6 +139,17 @@ mod wide {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vnni")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+}
+
 #[allow(unsafe_code, reason = "calls code compiled for a CPU feature found present")]
 impl Kernels {
     /// The fastest kernels that this CPU runs; detected once, then one atomic load.
@@ -149,12 +170,7 @@ impl Kernels {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             available.push(&AVX2);
-            let wide = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vnni");
-            if wide {
+            if has_avx512() {
                 available.push(&AVX512);
             }
         }
@@ -208,6 +224,14 @@ impl Kernels {
     pub fn join_f32(&self, planes: [&[u8]; 4], values: &mut [f32]) {
         // SAFETY: as in `dot`.
         unsafe { (self.join_f32)(planes, values) }
+    }
+
+    /// Appends elements from the one that starts at `at` on, as many as it likes, and gives the offset of the next; see
+    /// [`crate::float_scan`].
+    #[inline]
+    pub(crate) fn take_run(&self, text: &[u8], at: usize, out: &mut Vec<f32>) -> usize {
+        // SAFETY: as in `dot`.
+        unsafe { (self.take_run)(text, at, out) }
     }
 
     /// As [`crate::codes::encode`].

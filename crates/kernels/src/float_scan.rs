@@ -8,15 +8,19 @@
 //! Offsets are bytes from the start of the text. Everything else ends with a [`ScanError`], and then `out`
 //! is as long as it was before.
 //!
-//! Three paths, each falling back to the next:
-//! 1. `swar`: `-0.0123456789`, one digit before the point, eight digits per multiplication;
-//! 2. `decimal`: any JSON number, digit by digit, scaled in `f64`;
-//! 3. `fast-float2`: whatever `f64` cannot settle.
+//! Four paths, each falling back to the next:
+//! 1. `runs`: many elements like `-0.0123456789` at once, on CPUs with AVX-512;
+//! 2. `swar`: one such element, eight digits per multiplication;
+//! 3. `decimal`: any JSON number, digit by digit, scaled in `f64`;
+//! 4. `fast-float2`: whatever `f64` cannot settle.
 
 mod decimal;
+pub(crate) mod runs;
 mod swar;
 
 use std::fmt;
+
+use crate::dispatch::Kernels;
 
 /// Why and where a text is not an array of finite `f32` numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +79,21 @@ impl std::error::Error for ScanError {}
 /// # Errors
 /// [`ScanError`] with the offset in `text`; `out` is then left as it was.
 pub fn scan_f32_array(text: &[u8], start: usize, out: &mut Vec<f32>) -> Result<usize, ScanError> {
-    scan_array(text, start, out, |text, at| match swar::number(text, at) {
+    scan_f32_array_with(Kernels::detect(), text, start, out)
+}
+
+/// [`scan_f32_array`] with chosen kernels.
+///
+/// # Errors
+/// As [`scan_f32_array`].
+pub fn scan_f32_array_with(
+    kernels: &Kernels,
+    text: &[u8],
+    start: usize,
+    out: &mut Vec<f32>,
+) -> Result<usize, ScanError> {
+    let run = |text: &[u8], at: usize, out: &mut Vec<f32>| kernels.take_run(text, at, out);
+    scan_array(text, start, out, run, |text, at| match swar::number(text, at) {
         Some(number) => Ok(number),
         None => decimal::number(text, at),
     })
@@ -86,22 +104,27 @@ pub fn scan_f32_array(text: &[u8], start: usize, out: &mut Vec<f32>) -> Result<u
 /// # Errors
 /// As [`scan_f32_array`].
 pub fn scan_f32_array_plain(text: &[u8], start: usize, out: &mut Vec<f32>) -> Result<usize, ScanError> {
-    scan_array(text, start, out, decimal::number_plain)
+    scan_array(text, start, out, |_, at, _| at, decimal::number_plain)
 }
 
 /// A value and the offset after its last character.
 type Number = (f32, usize);
 
-/// Walks the array and restores `out` on error; `number` reads the element at an offset.
+/// A run that is shorter was not worth the attempt; the rest of the array is then read element by element.
+const SHORTEST_RUN_BYTES: usize = 128;
+
+/// Walks the array and restores `out` on error; `run` reads as many elements as it likes from an offset on and gives the offset
+/// of the next one, `number` reads the element at an offset.
 #[inline(always)]
 fn scan_array(
     text: &[u8],
     start: usize,
     out: &mut Vec<f32>,
+    run: impl Fn(&[u8], usize, &mut Vec<f32>) -> usize,
     number: impl Fn(&[u8], usize) -> Result<Number, ScanErrorKind>,
 ) -> Result<usize, ScanError> {
     let before = out.len();
-    let scanned = scan_elements(text, start, out, number);
+    let scanned = scan_elements(text, start, out, run, number);
     if scanned.is_err() {
         out.truncate(before);
     }
@@ -113,6 +136,7 @@ fn scan_elements(
     text: &[u8],
     start: usize,
     out: &mut Vec<f32>,
+    run: impl Fn(&[u8], usize, &mut Vec<f32>) -> usize,
     number: impl Fn(&[u8], usize) -> Result<Number, ScanErrorKind>,
 ) -> Result<usize, ScanError> {
     match text.get(start) {
@@ -126,7 +150,13 @@ fn scan_elements(
     if text.get(at) == Some(&b']') {
         return Ok(at + 1);
     }
+    let mut runs = true;
     loop {
+        if runs {
+            let next = run(text, at, out);
+            runs = next - at >= SHORTEST_RUN_BYTES;
+            at = next;
+        }
         let (value, end) = number(text, at).map_err(|kind| locate(kind, text, at))?;
         out.push(value);
         at = skip_whitespace(text, end);

@@ -23,5 +23,5 @@ pub use codes::{Coded, dot_codes, encode};
 pub use dispatch::Kernels;
 pub use distance::{cosine_similarity, dot, l1, l2_squared, norm};
 pub use float_print::{print_f32, print_f32_array};
-pub use float_scan::{ScanError, ScanErrorKind, scan_f32_array, scan_f32_array_plain};
+pub use float_scan::{ScanError, ScanErrorKind, scan_f32_array, scan_f32_array_plain, scan_f32_array_with};
 pub use prefetch::prefetch;

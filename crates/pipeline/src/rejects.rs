@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tranship_connector::{Error, ErrorKind, Reject, RejectSink, Result};
+use tranship_connector::{Changed, Error, ErrorKind, Reject, RejectSink, Result, transforms};
 
 /// How many rejects the whole run may have.
 #[derive(Debug)]
@@ -21,21 +21,22 @@ impl RejectBudget {
     }
 }
 
-/// The rejects of one shard.
+/// The rejects of one shard, and what transforms did to its records.
 pub struct ShardRejects<'a> {
     budget: &'a RejectBudget,
     rejects: Vec<Reject>,
+    changed: Changed,
 }
 
 impl<'a> ShardRejects<'a> {
     /// No rejects yet.
     pub fn new(budget: &'a RejectBudget) -> Self {
-        ShardRejects { budget, rejects: Vec::new() }
+        ShardRejects { budget, rejects: Vec::new(), changed: Changed::new() }
     }
 
-    /// The rejects in the order in which they were met.
-    pub fn into_rejects(self) -> Vec<Reject> {
-        self.rejects
+    /// The rejects in the order in which they were met, and the changes.
+    pub fn into_parts(self) -> (Vec<Reject>, Changed) {
+        (self.rejects, self.changed)
     }
 }
 
@@ -47,6 +48,10 @@ impl RejectSink for ShardRejects<'_> {
         }
         self.rejects.push(reject);
         Ok(())
+    }
+
+    fn changed(&mut self, changed: &Changed) {
+        transforms::merge(&mut self.changed, changed);
     }
 }
 

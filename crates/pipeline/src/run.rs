@@ -11,7 +11,8 @@ use serde::Serialize;
 use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_collection::{BatchView, CollectionSchema, SetFingerprint};
 use tranship_connector::{
-    Error, ErrorKind, Mapping, Negotiated, Prepared, Reject, RejectSink, Result, ShardOutput, Sink, Source, Totals,
+    Changed, Error, ErrorKind, Mapping, Negotiated, Prepared, Reject, RejectSink, Result, RowLedger, ShardOutput, Sink,
+    Source, Totals, transforms,
 };
 use tranship_storage::SourceIdentity;
 
@@ -57,6 +58,11 @@ pub struct RunReport {
     pub bytes_written: u64,
     /// Records without a vector, per vector.
     pub null_vectors: BTreeMap<String, u64>,
+    /// What transforms did to the records, by step.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed: Changed,
+    /// How the source's rows add up.
+    pub ledger: RowLedger,
     /// Fingerprint of the records as read.
     pub fingerprint: FingerprintSummary,
     /// Fingerprint of the records as the target will hold them.
@@ -142,6 +148,7 @@ fn carry_over(
     if !options.allow_inconsistent {
         refuse_change(source, identity)?;
     }
+    let ledger = settled(prepared, &sums.shards);
     sink.commit(&Totals {
         schema,
         shards: &sums.shards,
@@ -150,9 +157,9 @@ fn carry_over(
         losses: &negotiated.losses,
         mapping: negotiated.mapping.as_ref(),
         identity,
-        ledger: prepared.ledger(),
+        ledger,
     })?;
-    Ok(sums.report(workdir.is_none()))
+    Ok(sums.report(workdir.is_none(), ledger))
 }
 
 /// Memory of a shard on its way: what the sink needs, and the fingerprint tables and ids that are taken along.
@@ -198,9 +205,10 @@ impl Sums {
         self.shards.push(output);
     }
 
-    fn report(self, keep_rejects: bool) -> RunReport {
-        let mut null_vectors = BTreeMap::new();
+    fn report(self, keep_rejects: bool, ledger: RowLedger) -> RunReport {
+        let (mut null_vectors, mut changed) = (BTreeMap::new(), Changed::new());
         for shard in &self.shards {
+            transforms::merge(&mut changed, &shard.changed);
             shard.null_vectors.iter().for_each(|(name, nulls)| *null_vectors.entry(name.clone()).or_default() += nulls);
         }
         let fingerprint = self.fingerprint.summary();
@@ -211,6 +219,8 @@ impl Sums {
             resumed_splits: self.resumed,
             bytes_written: self.shards.iter().flat_map(|shard| &shard.files).map(|file| file.bytes).sum(),
             null_vectors,
+            changed,
+            ledger,
             expected_fingerprint: self.expected.map_or_else(|| fingerprint.clone(), |expected| expected.summary()),
             fingerprint,
             rejects: if keep_rejects { self.rejects } else { Vec::new() },
@@ -229,16 +239,36 @@ fn another_stream(partial: &Path) -> Error {
 
 /// What came must be what the source itself counts, where it does.
 fn refuse_missing(prepared: &dyn Prepared, shards: &[ShardOutput]) -> Result<()> {
-    let found: u64 = shards.iter().map(|shard| shard.rows).sum();
-    let rejected: u64 = shards.iter().map(|shard| shard.rejected).sum();
-    match prepared.ledger().live {
+    let (found, filtered, rejected) = counts(shards);
+    let read = found + filtered;
+    let live = match prepared.left_out() {
+        None => prepared.ledger().live,
+        Some(left_out) => left_out.live.filter(|_| !left_out.cut),
+    };
+    match live {
         // Sources tell before or after reading which of their rows are rejects.
-        Some(live) if !(found..=found + rejected).contains(&live) => Err(Error::damaged(format!(
-            "the source counts {live} records, but {found} and {rejected} rejects were read"
+        Some(live) if !(read..=read + rejected).contains(&live) => Err(Error::damaged(format!(
+            "the source counts {live} records, but {read} and {rejected} rejects were read"
         ))
         .hint("copy the source again; if the numbers stay, please report it")),
         _ => Ok(()),
     }
+}
+
+/// Records written, left out on purpose and rejected.
+fn counts(shards: &[ShardOutput]) -> (u64, u64, u64) {
+    let sum = |count: fn(&ShardOutput) -> u64| shards.iter().map(count).sum();
+    (sum(|shard| shard.rows), sum(|shard| transforms::dropped(&shard.changed)), sum(|shard| shard.rejected))
+}
+
+/// The ledger once everything is read: what was left out on purpose has been counted.
+fn settled(prepared: &dyn Prepared, shards: &[ShardOutput]) -> RowLedger {
+    let ledger = prepared.ledger();
+    let Some(left_out) = prepared.left_out() else { return ledger };
+    let (found, filtered, rejected) = counts(shards);
+    // Splits behind a limit were never opened: what was in them follows from what the source counts.
+    let unread = left_out.live.filter(|_| left_out.cut).map(|live| live.saturating_sub(found + rejected));
+    RowLedger { live: Some(found), filtered: unread.unwrap_or(filtered), ..ledger }
 }
 
 /// Parquet pages have no checksums: a flipped bit decodes to another value and shows only here.

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use tranship_collection::digest::Digester;
 use tranship_collection::{BatchView, CollectionSchema, Fault, SetFingerprint};
-use tranship_connector::{Error, Mapping, Prepared, Reject, Result, ShardFile, ShardOutput, ShardWriter, Sink, Split};
+use tranship_connector::{
+    Changed, Error, Mapping, Prepared, Reject, Result, ShardFile, ShardOutput, ShardWriter, Sink, Split,
+};
 use tranship_storage::staging::make_parent;
 use tranship_storage::write_whole;
 
@@ -66,7 +68,8 @@ impl ShardContext<'_> {
             self.progress.advance(batch.num_rows() as u64, 0);
         }
         stop.check()?;
-        self.finish(writer, tally, rejects.into_rejects(), ordinal, digest).inspect(|_| self.progress.advance(0, bytes))
+        let (rejects, changed) = rejects.into_parts();
+        self.finish(writer, tally, rejects, changed, ordinal, digest).inspect(|_| self.progress.advance(0, bytes))
     }
 
     fn finish(
@@ -74,6 +77,7 @@ impl ShardContext<'_> {
         writer: Box<dyn ShardWriter + '_>,
         tally: Tally<'_>,
         rejects: Vec<Reject>,
+        changed: Changed,
         ordinal: u64,
         digest: Option<String>,
     ) -> Result<Shard> {
@@ -82,6 +86,7 @@ impl ShardContext<'_> {
         output.rows = tally.rows;
         output.null_vectors = tally.null_vectors;
         output.rejected = rejects.len() as u64;
+        output.changed = changed;
         output.split_digest = digest;
         if self.sink.workdir().is_some() {
             if !rejects.is_empty() {

@@ -13,6 +13,7 @@
 //! [`BATCH_BYTES`] bytes. Errors: loss denied (a collection without a vector), limit (a record larger than a body),
 //! damaged (a body that is not what the manifest says).
 
+mod deletes;
 mod records;
 
 use std::io::Write;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use serde_json::json;
 use tranship_bundle::rows::{append_dense, append_id};
-use tranship_bundle::{BundleSink, BundleSource, DataFile, Extra, Facts, Form, FormWriter, Part, Parts};
+use tranship_bundle::{BundleSink, BundleSource, DataFile, Deletes, Extra, Facts, Form, FormWriter, Part, Parts};
 use tranship_collection::fingerprint::vector_component;
 use tranship_collection::json::check_object;
 use tranship_collection::{BatchView, CollectionSchema, Fault, Metric};
@@ -108,6 +109,10 @@ impl Form for Batched {
         Ok(Box::new(Writer { parts, stored: stored.clone(), lists: Lists::default(), done: Vec::new() }))
     }
 
+    fn deletes(&self) -> Option<Deletes> {
+        Some(deletes::DELETES)
+    }
+
     fn extras(&self, facts: &Facts<'_>) -> Result<Vec<Extra>> {
         let mapping = facts.mapping;
         let stored = mapping.stored_schema();
@@ -116,6 +121,10 @@ impl Form for Batched {
         let (configuration, _) = dialect::configuration(metric, spec.and_then(|spec| spec.index.as_ref()), "");
         let body = json!({ "name": mapping.collection, "get_or_create": false, "configuration": configuration });
         let mut extras = vec![Extra::json("schema.json", &body)?];
+        if let Some(delta) = &facts.manifest.delta {
+            extras.extend(deletes::extras(facts, delta));
+            return Ok(extras);
+        }
         for (name, script) in SCRIPTS {
             extras.push(Extra::script(&format!("{name}.py"), script.replace("# @COMMON@\n", COMMON)));
             extras.push(Extra::script(&format!("{name}.sh"), shell(name)));

@@ -16,6 +16,7 @@
 //!
 //! Source: the importer of Milvus 2.3 to 2.6 (`internal/util/importutilv2`), and trials with a Milvus 2.3.5 server.
 
+mod deletes;
 mod fields;
 mod json;
 mod parquet;
@@ -24,7 +25,7 @@ mod settings;
 use std::sync::Arc;
 
 use tranship_bundle::facts::percent_encode;
-use tranship_bundle::{BundleSink, DataFile, Extra, Facts, Form, FormWriter, Parts};
+use tranship_bundle::{BundleSink, DataFile, Deletes, Extra, Facts, Form, FormWriter, Parts};
 use tranship_collection::{CollectionSchema, IdKinds};
 use tranship_connector::rules::IntegerIds;
 use tranship_connector::{Batches, CreateOptions, Error, Locator, Mapping, Result, Rules, Sink, SourceOption, Survey};
@@ -128,7 +129,14 @@ impl Form for MilvusForm {
         }
     }
 
+    fn deletes(&self) -> Option<Deletes> {
+        Some(deletes::DELETES)
+    }
+
     fn extras(&self, facts: &Facts<'_>) -> Result<Vec<Extra>> {
+        if let Some(delta) = &facts.manifest.delta {
+            return deletes::extras(facts, delta);
+        }
         let mapping = facts.mapping;
         let files: Vec<Vec<String>> =
             facts.data().map(|(path, ..)| vec![path.replacen("data/", "@PREFIX@/", 1)]).collect();

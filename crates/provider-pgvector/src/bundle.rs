@@ -18,6 +18,7 @@
 
 mod ddl;
 mod decode;
+mod deletes;
 mod encode;
 mod indexes;
 mod layout;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use tranship_bundle::form::{TextParts, TextShape};
-use tranship_bundle::{BundleSink, BundleSource, DataFile, Extra, Facts, Form, FormWriter, Part, Parts};
+use tranship_bundle::{BundleSink, BundleSource, DataFile, Deletes, Extra, Facts, Form, FormWriter, Part, Parts};
 use tranship_collection::{BatchView, CollectionSchema, Fault};
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{
@@ -134,8 +135,15 @@ impl Form for Rows {
         }))
     }
 
+    fn deletes(&self) -> Option<Deletes> {
+        Some(deletes::DELETES)
+    }
+
     fn extras(&self, facts: &Facts<'_>) -> Result<Vec<Extra>> {
         let layout = Layout::of(facts.mapping)?;
+        if let Some(delta) = &facts.manifest.delta {
+            return Ok(deletes::extras(facts, &layout, delta));
+        }
         Ok(scripts::extras(facts, &layout))
     }
 

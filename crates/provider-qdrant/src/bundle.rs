@@ -15,6 +15,7 @@
 //! Invariant: a body holds the records as the mapping has shaped them, one point each. Errors: usage and limit (a name
 //! or vector that Qdrant has no form for), damaged (a body that is not what the manifest says).
 
+mod deletes;
 mod encode;
 mod native;
 mod pages;
@@ -29,7 +30,7 @@ use arrow_array::RecordBatch;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tranship_bundle::form::{TextParts, TextShape};
-use tranship_bundle::{BundleSink, BundleSource, DataFile, Extra, Facts, Form, FormWriter, Part, Parts, plan};
+use tranship_bundle::{BundleSink, BundleSource, DataFile, Deletes, Extra, Facts, Form, FormWriter, Part, Parts, plan};
 use tranship_collection::{BatchView, CollectionSchema, Element, Fault};
 use tranship_connector::{
     Batches, CollectionInfo, Count, CreateOptions, Error, Locator, Mapping, OpenOptions, Reject, RejectSink, Result,
@@ -155,7 +156,14 @@ impl Form for Bodies {
         Ok(Box::new(BodyWriter { stored: stored.clone(), bodies: TextParts::new(parts, SHAPE), point: Vec::new() }))
     }
 
+    fn deletes(&self) -> Option<Deletes> {
+        Some(deletes::DELETES)
+    }
+
     fn extras(&self, facts: &Facts<'_>) -> Result<Vec<Extra>> {
+        if let Some(delta) = &facts.manifest.delta {
+            return deletes::extras(facts, delta);
+        }
         let mut extras = Vec::new();
         if let Some(body) = settings::create_body(facts.mapping) {
             extras.push(Extra::json(SCHEMA, &body)?);

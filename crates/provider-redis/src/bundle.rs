@@ -17,6 +17,7 @@
 //! possible name), damaged (a file that is not what the manifest says, a command that is not ours).
 
 mod commands;
+mod deletes;
 mod hash;
 mod index;
 mod layout;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use tranship_bundle::form::{TextParts, TextShape};
-use tranship_bundle::{BundleSink, BundleSource, DataFile, Extra, Facts, Form, FormWriter, Part, Parts};
+use tranship_bundle::{BundleSink, BundleSource, DataFile, Deletes, Extra, Facts, Form, FormWriter, Part, Parts};
 use tranship_collection::{BatchBuilder, BatchView, CollectionSchema, Fault};
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{
@@ -123,8 +124,15 @@ impl Form for Commands {
         Ok(Box::new(Writer { layout: Layout::of(mapping)?, stored: stored.clone(), files, command: Vec::new() }))
     }
 
+    fn deletes(&self) -> Option<Deletes> {
+        Some(deletes::DELETES)
+    }
+
     fn extras(&self, facts: &Facts<'_>) -> Result<Vec<Extra>> {
         let layout = Layout::of(facts.mapping)?;
+        if let Some(delta) = &facts.manifest.delta {
+            return Ok(deletes::extras(facts, &layout, delta));
+        }
         Ok(scripts::extras(facts, &layout))
     }
 

@@ -3,7 +3,7 @@
 //! The only crate that creates, renames or syncs files. Readers get positioned reads that notice a shrinking file
 //! ([`InputFile`]), named runs of bytes wherever they lie ([`Blob`], [`Tree`]), decompressed streams ([`open_stream`]) and identities ([`FileIdentity`]); writers get files that
 //! are digested while they are written and synced before they count ([`DurableFile`]), a staging directory that
-//! becomes the output by one rename ([`Staging`]), and spill files that vanish with the run ([`Spill`]).
+//! becomes the output by one rename ([`Staging`]), files that grow and outlive them ([`Journal`]), and spill files that vanish with the run ([`Spill`]).
 
 // This is the crate that the others are sent to.
 #![allow(clippy::disallowed_methods)]
@@ -13,6 +13,7 @@ pub mod durable;
 pub mod error;
 pub mod identity;
 pub mod input;
+pub mod journal;
 pub mod limits;
 pub mod spill;
 pub mod staged_file;
@@ -25,6 +26,7 @@ pub use durable::{DurableFile, FileDigest, sha256_file, write_whole};
 pub use error::StorageError;
 pub use identity::{FileIdentity, SourceIdentity};
 pub use input::InputFile;
+pub use journal::Journal;
 pub use limits::Limits;
 pub use spill::Spill;
 pub use staged_file::StagedFile;

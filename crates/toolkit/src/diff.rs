@@ -1,11 +1,12 @@
 //! Turns the difference of two sets into a delta and its inverse, and applies deltas.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tranship_archive::{Archive, ArchiveSink, ArchiveSource};
+use tranship_collection::digest::Digester;
 use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_collection::{BatchView, CollectionSchema};
 use tranship_connector::{Error, Locator, OpenOptions, Prepared, Reject, RejectSink, Result, Sink, Source, Survey};
@@ -15,15 +16,13 @@ use tranship_storage::staging::with_suffix;
 use tranship_verify::compare::each_difference;
 use tranship_verify::conform::{Chained, Picked, Rows};
 use tranship_verify::delta::{DELETES, DELTA, Delta, DeltaManifest, DeltaPart, UPSERTS, common_schema};
+use tranship_verify::ids::{KNOWN_BYTES, RowBits, id_of, repeated};
 use tranship_verify::join::Found;
 use tranship_verify::{CompareOptions, Form, Side, fingerprint};
 
 use crate::open;
 use crate::providers::registry;
 use crate::settings::Settings;
-
-/// Bytes that one row or id of a delta takes while it is made or applied.
-const ENTRY_BYTES: u64 = 48;
 
 /// What to compare and where to write the delta.
 #[derive(Debug, Clone)]
@@ -90,10 +89,10 @@ pub struct ApplyReport {
 /// Rows of both sides that differ, by split.
 #[derive(Default)]
 struct Differences {
-    only_a: BTreeMap<u64, Vec<u32>>,
-    only_b: BTreeMap<u64, Vec<u32>>,
-    changed_a: BTreeMap<u64, Vec<u32>>,
-    changed_b: BTreeMap<u64, Vec<u32>>,
+    only_a: RowBits,
+    only_b: RowBits,
+    changed_a: RowBits,
+    changed_b: RowBits,
 }
 
 /// Writes the delta from A to B, and beside it the one from B to A.
@@ -110,22 +109,21 @@ pub fn diff(options: &DiffOptions, settings: &Settings<'_>) -> Result<DiffReport
     let b = open::prepare(&*opened_b.source, settings.prepare_bytes() / 2, split_bytes, scratch_b.path())?;
     let schema = common_schema(a.schema(), b.schema())?;
     let (found, base, result) = differences(&*a, &*b, (&opened_a.label, &opened_b.label), scratch.path(), settings)?;
-    let count = |rows: &BTreeMap<u64, Vec<u32>>| rows.values().map(|rows| rows.len() as u64).sum();
     let report = DiffReport {
         delta: options.delta.clone(),
         inverse: with_suffix(&options.delta, ".inverse"),
-        added: count(&found.only_b),
-        changed: count(&found.changed_b),
-        deleted: count(&found.only_a),
+        added: found.only_b.count(),
+        changed: found.changed_b.count(),
+        deleted: found.only_a.count(),
         base: base.clone(),
         result: result.clone(),
     };
     let (source_a, source_b) = (&*opened_a.source, &*opened_b.source);
     let forward = DeltaManifest::new(schema.clone(), base.clone(), result.clone());
-    let upserts = merged(found.only_b.clone(), found.changed_b);
+    let upserts = merged(found.only_b.clone(), &found.changed_b);
     write_delta(&report.delta, forward, (source_b, &*b, upserts), (source_a, &*a, found.only_a.clone()), settings)?;
     let backward = DeltaManifest::new(schema, result, base);
-    let upserts = merged(found.only_a, found.changed_a);
+    let upserts = merged(found.only_a, &found.changed_a);
     write_delta(&report.inverse, backward, (source_a, &*a, upserts), (source_b, &*b, found.only_b), settings)?;
     Ok(report)
 }
@@ -138,43 +136,37 @@ fn differences(
     settings: &Settings<'_>,
 ) -> Result<(Differences, FingerprintSummary, FingerprintSummary)> {
     let (side_a, side_b) = (Side::new(labels.0, a, Form::AsRead), Side::new(labels.1, b, Form::AsRead));
-    let exact = BTreeMap::new();
-    let options = CompareOptions { engine: settings.engine(), scratch, max_named: 0, once: false, tolerances: &exact };
-    let (mut found, mut rows) = (Differences::default(), 0u64);
-    let most = settings.prepare_bytes() / 2 / ENTRY_BYTES;
-    let mut add = |to: &mut BTreeMap<u64, Vec<u32>>, place: tranship_verify::join::Place| {
-        rows += 1;
-        to.entry(place.ordinal).or_default().push(place.row);
-        if rows > most {
-            return Err(Error::limit(format!("the sets differ in more than {most} records"))
-                .hint("convert B as a whole, or give more --memory"));
+    let (exact, nothing) = (BTreeMap::new(), BTreeSet::new());
+    let options = CompareOptions {
+        engine: settings.engine(),
+        scratch,
+        max_named: 0,
+        once: false,
+        tolerances: &exact,
+        accepted: &nothing,
+        earlier: None,
+    };
+    let mut found = Differences::default();
+    let (base, result) = each_difference(&side_a, &side_b, options, &mut |difference| {
+        match difference {
+            Found::Missing(place) => found.only_a.add(place),
+            Found::Extra(place, _) => found.only_b.add(place),
+            Found::Changed(in_a, in_b) => {
+                found.changed_a.add(in_a);
+                found.changed_b.add(in_b);
+            }
         }
         Ok(())
-    };
-    let (base, result) = each_difference(&side_a, &side_b, options, &mut |difference| match difference {
-        Found::Missing(place) => add(&mut found.only_a, place),
-        Found::Extra(place) => add(&mut found.only_b, place),
-        Found::Changed(in_a, in_b) => {
-            add(&mut found.changed_a, in_a)?;
-            add(&mut found.changed_b, in_b)
-        }
     })?;
-    for rows in [&mut found.only_a, &mut found.only_b, &mut found.changed_a, &mut found.changed_b] {
-        rows.values_mut().for_each(|rows| rows.sort_unstable());
-    }
     Ok((found, base, result))
 }
 
-fn merged(mut a: BTreeMap<u64, Vec<u32>>, b: BTreeMap<u64, Vec<u32>>) -> BTreeMap<u64, Vec<u32>> {
-    for (ordinal, rows) in b {
-        let all = a.entry(ordinal).or_default();
-        all.extend(rows);
-        all.sort_unstable();
-    }
+fn merged(mut a: RowBits, b: &RowBits) -> RowBits {
+    a.add_all(b);
     a
 }
 
-type Part<'a> = (&'a dyn Source, &'a dyn Prepared, BTreeMap<u64, Vec<u32>>);
+type Part<'a> = (&'a dyn Source, &'a dyn Prepared, RowBits);
 
 fn write_delta(
     path: &Path,
@@ -254,10 +246,19 @@ pub fn apply(options: &ApplyOptions, settings: &Settings<'_>) -> Result<ApplyRep
     let schema = &delta.manifest.schema;
     // The base's own spelling of vectors must fit; kinds of ids and namespaces may be narrower.
     common_schema(base.schema(), schema)?;
-    let gone = ids_of(&[&*upserts, &*deletes], settings)?;
+    let count = delta.manifest.upserts.records + delta.manifest.deletes.records;
+    let stays = match count * KNOWN_BYTES <= memory / 4 {
+        true => Rows::Without(ids_of(&[&*upserts, &*deletes])?),
+        false => {
+            let side = |label, set| Side::new(label, set, Form::AsRead);
+            let sides = [side("the deletes", &*deletes), side("the upserts", &*upserts), side(&opened.label, &*base)];
+            let mut found = repeated(&sides.each_ref(), 0, settings.scratch()?.path(), settings.engine())?;
+            Rows::AllBut(found.rows.pop().unwrap_or_default())
+        }
+    };
     let result = Chained {
         parts: vec![
-            Picked::new(&*base, Rows::Without(gone), schema.clone(), false)?,
+            Picked::new(&*base, stays, schema.clone(), false)?,
             Picked::new(&*upserts, Rows::Without(HashSet::new()), schema.clone(), false)?,
         ],
         stated: Some(delta.manifest.result.clone()),
@@ -273,28 +274,20 @@ pub fn apply(options: &ApplyOptions, settings: &Settings<'_>) -> Result<ApplyRep
 }
 
 /// The id digests of all records.
-pub(crate) fn ids_of(sets: &[&dyn Prepared], settings: &Settings<'_>) -> Result<HashSet<u128>> {
+fn ids_of(sets: &[&dyn Prepared]) -> Result<HashSet<u128>> {
     struct NoRejects;
     impl RejectSink for NoRejects {
         fn reject(&mut self, reject: Reject) -> Result<()> {
             Err(Error::damaged(reject.reason).with("place", reject.place))
         }
     }
-    let most = settings.prepare_bytes() / 2 / ENTRY_BYTES;
-    let (mut ids, mut digester) = (HashSet::new(), tranship_collection::digest::Digester::default());
+    let (mut ids, mut digester) = (HashSet::new(), Digester::default());
     for set in sets {
         for split in set.splits()? {
             for batch in set.open(split?, &mut NoRejects)? {
                 let batch = batch?;
                 let view = BatchView::new(&batch, set.schema()).map_err(|fault| Error::damaged(fault.to_string()))?;
-                ids.extend(
-                    (0..view.len()).map(|row| digester.id(view.namespace(row), view.id_kind(row) as u8, view.id(row))),
-                );
-                if ids.len() as u64 > most {
-                    return Err(
-                        Error::limit(format!("the delta has more than {most} records")).hint("give more --memory")
-                    );
-                }
+                ids.extend((0..view.len()).map(|row| id_of(&mut digester, &view, row)));
             }
         }
     }

@@ -55,7 +55,7 @@ impl InspectReport {
 /// The outcome of reading everything.
 #[derive(Debug, Clone, Serialize)]
 pub struct FullInspection {
-    /// raw = live + deleted + superseded.
+    /// raw = live + deleted + superseded + filtered.
     pub ledger: RowLedger,
     /// Fingerprint of all records.
     pub fingerprint: FingerprintSummary,
@@ -116,7 +116,9 @@ fn read_all(options: &InspectOptions, info: &CollectionInfo, settings: &Settings
         scratch.path(),
     )?;
     let (set, profile) = profile::read(&Side::new(&opened.label, &*prepared, Form::AsRead), settings.engine())?;
-    let ledger = RowLedger { live: Some(set.records()), ..prepared.ledger() };
+    let before = prepared.left_out().and_then(|left_out| left_out.live);
+    let filtered = before.map_or(0, |live| live.saturating_sub(set.records()));
+    let ledger = RowLedger { live: Some(set.records()), filtered, ..prepared.ledger() };
     let findings = profile.findings();
     Ok(FullInspection { ledger, fingerprint: set.summary(), profile, findings, notes: prepared.notes() })
 }

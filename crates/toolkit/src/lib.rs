@@ -8,11 +8,13 @@
 //! | `verify` | [`verify::verify`] | whether an archive is whole, or two sets are equal |
 //! | `recall` | [`recall::recall`] | whether search still answers the same |
 //! | `migrate` | [`migrate::migrate`] | all of it, with a verdict |
+//! | `reembed` | [`reembed::reembed`] | what it did, and what the hook did |
 //! | `connectors` | [`connectors::connectors`] | the support matrix |
 
 pub mod connectors;
 pub mod convert;
 mod declared;
+pub mod delta_bundle;
 pub mod diff;
 pub mod inspect;
 pub mod merge;
@@ -21,6 +23,7 @@ pub mod open;
 pub mod plan;
 pub mod providers;
 pub mod recall;
+pub mod reembed;
 pub mod sample;
 pub mod settings;
 pub mod survey;

@@ -2,20 +2,22 @@
 //!
 //! Invariant: the archive holds every (namespace, id) of any input exactly once; which input it comes from is decided by
 //! the policy, and how many records gave way is counted for each input. Sets of other vectors, metrics or models are
-//! not mixed. Errors: usage (other form), damaged (an id twice, under the policy `fail`), limit (more ids than the
-//! memory holds, under the others).
-
-use std::collections::HashSet;
+//! not mixed. The archive names the files of all inputs. Errors: usage (other form), damaged (an id twice, under the policy
+//! `fail`).
 
 use serde::Serialize;
 use tranship_collection::CollectionSchema;
 use tranship_collection::fingerprint::FingerprintSummary;
-use tranship_connector::{Error, Locator, OpenOptions, Prepared, Result};
+use tranship_connector::{Error, Locator, OpenOptions, PrepareContext, Prepared, Result, Source};
+use tranship_storage::SourceIdentity;
 use tranship_verify::conform::{Chained, Picked, Rows};
 use tranship_verify::delta::common_schema;
+use tranship_verify::ids::{Repeated, repeated};
+use tranship_verify::named::fetch;
+use tranship_verify::{Form, Side};
 
-use crate::diff::{ids_of, write_archive};
-use crate::open;
+use crate::diff::write_archive;
+use crate::open::{self, Opened};
 use crate::providers::registry;
 use crate::settings::Settings;
 
@@ -55,7 +57,25 @@ pub struct MergeReport {
     pub fingerprint: FingerprintSummary,
     /// What each input gave.
     pub inputs: Vec<MergedInput>,
+    /// Records that gave way.
+    pub conflicts: u64,
+    /// The first of them.
+    pub first_conflicts: Vec<MergeConflict>,
 }
+
+/// One record that gave way.
+#[derive(Debug, Clone, Serialize)]
+pub struct MergeConflict {
+    /// Its namespace and id.
+    pub id: String,
+    /// Whose record stays.
+    pub kept: String,
+    /// Whose record gave way.
+    pub gave_way: String,
+}
+
+/// Conflicts named in a report; the others are counted.
+const MAX_NAMED: usize = 100;
 
 /// One input.
 #[derive(Debug, Clone, Serialize)]
@@ -87,20 +107,76 @@ pub fn merge(options: &MergeOptions, settings: &Settings<'_>) -> Result<MergeRep
         .map(|opened| open::prepare(&*opened.source, memory, split_bytes, scratch.path()))
         .collect::<Result<Vec<_>>>()?;
     let schema = schema_of_all(&prepared, &options.sources)?;
-    let taken = who_gives_way(&prepared, options.policy, settings)?;
+    let order: Vec<usize> = match options.policy {
+        Policy::Fail => Vec::new(),
+        Policy::First => (0..prepared.len()).collect(),
+        Policy::Last => (0..prepared.len()).rev().collect(),
+    };
+    let sides: Vec<Side<'_>> =
+        order.iter().map(|input| Side::new(&options.sources[*input], &*prepared[*input], Form::AsRead)).collect();
+    let all: Vec<&Side<'_>> = sides.iter().collect();
+    let mut found = repeated(&all, MAX_NAMED, settings.scratch()?.path(), settings.engine())?;
+    let first_conflicts = named(&sides, &found)?;
     let mut parts = Vec::new();
-    for (prepared, without) in prepared.iter().zip(taken) {
-        parts.push(Picked::new(&**prepared, Rows::Without(without), schema.clone(), false)?);
+    for (input, prepared) in prepared.iter().enumerate() {
+        let position = order.iter().position(|other| *other == input);
+        let without = position.map(|position| std::mem::take(&mut found.rows[position])).unwrap_or_default();
+        parts.push(Picked::new(&**prepared, Rows::AllBut(without), schema.clone(), false)?);
     }
     let merged = Chained { parts, stated: None };
-    let first = opened.first().ok_or_else(|| Error::usage("name the sets to merge"))?;
-    let report = write_archive(&target.path, &*first.source, &merged, settings)?;
+    let report = write_archive(&target.path, &Several(&opened), &merged, settings)?;
     let input = |(source, part): (&String, &Picked<'_>)| {
         let (taken, gave_way) = part.counts();
         MergedInput { source: source.clone(), taken, gave_way }
     };
-    let inputs = options.sources.iter().zip(&merged.parts).map(input).collect();
-    Ok(MergeReport { target: options.target.clone(), records: report.records, fingerprint: report.fingerprint, inputs })
+    let inputs: Vec<MergedInput> = options.sources.iter().zip(&merged.parts).map(input).collect();
+    Ok(MergeReport {
+        target: options.target.clone(),
+        records: report.records,
+        fingerprint: report.fingerprint,
+        conflicts: inputs.iter().map(|input| input.gave_way).sum(),
+        first_conflicts,
+        inputs,
+    })
+}
+
+/// The first conflicts with their ids.
+fn named(sides: &[Side<'_>], found: &Repeated) -> Result<Vec<MergeConflict>> {
+    let mut conflicts = Vec::new();
+    for (number, side) in sides.iter().enumerate() {
+        let own: Vec<_> = found.conflicts.iter().filter(|conflict| conflict.gives_way.0 == number).collect();
+        let places: Vec<_> = own.iter().map(|conflict| conflict.gives_way.1).collect();
+        for (record, conflict) in fetch(side, &places)?.iter().zip(own) {
+            let (kept, gave_way) = (sides[conflict.kept].label.to_owned(), side.label.to_owned());
+            conflicts.push(MergeConflict { id: record.label(), kept, gave_way });
+        }
+    }
+    Ok(conflicts)
+}
+
+/// The inputs as what the archive says it was made of.
+struct Several<'a>(&'a [Opened]);
+
+impl Source for Several<'_> {
+    fn schema(&self) -> &CollectionSchema {
+        self.0[0].source.schema()
+    }
+
+    fn identity(&self) -> Result<SourceIdentity> {
+        let mut all = SourceIdentity::default();
+        for (number, opened) in self.0.iter().enumerate() {
+            let files = opened.source.identity()?.files;
+            all.files.extend(files.into_iter().map(|mut file| {
+                file.path = format!("{}/{}", number + 1, file.path);
+                file
+            }));
+        }
+        Ok(all)
+    }
+
+    fn prepare<'a>(&'a self, _context: &PrepareContext<'_>) -> Result<Box<dyn Prepared + 'a>> {
+        Err(Error::bug("the inputs of a merge are prepared one by one"))
+    }
 }
 
 fn schema_of_all(prepared: &[Box<dyn Prepared + '_>], labels: &[String]) -> Result<CollectionSchema> {
@@ -122,24 +198,4 @@ fn schema_of_all(prepared: &[Box<dyn Prepared + '_>], labels: &[String]) -> Resu
         }
     }
     Ok(schema)
-}
-
-/// For each input the ids of those that go before it.
-fn who_gives_way(
-    prepared: &[Box<dyn Prepared + '_>],
-    policy: Policy,
-    settings: &Settings<'_>,
-) -> Result<Vec<HashSet<u128>>> {
-    let mut without = vec![HashSet::new(); prepared.len()];
-    let order: Vec<usize> = match policy {
-        Policy::Fail => return Ok(without),
-        Policy::First => (0..prepared.len()).collect(),
-        Policy::Last => (0..prepared.len()).rev().collect(),
-    };
-    for pair in order.windows(2) {
-        let mut before = without[pair[0]].clone();
-        before.extend(ids_of(&[&*prepared[pair[0]]], settings)?);
-        without[pair[1]] = before;
-    }
-    Ok(without)
 }

@@ -208,10 +208,33 @@ impl CollectionReport {
 pub fn proof_class(report: &CompareReport) -> String {
     match report.by_fingerprint {
         true => format!("bit for bit, by fingerprint {}", report.a.digest),
-        false => {
-            format!("within tolerance: {} vectors differ by at most {:.1e}", report.tolerated, report.largest_tolerated)
+        false if report.accepted > 0 || !report.accepted_classes.is_empty() => {
+            let classes: Vec<String> =
+                report.accepted_classes.iter().map(|class| accepted_class(report, class)).collect();
+            let tolerance = match report.tolerances.is_empty() {
+                true => String::new(),
+                false => format!("{}; ", within(report)),
+            };
+            format!(
+                "but for what is accepted: {tolerance}{} records differ only by {}",
+                report.accepted,
+                classes.join(", ")
+            )
         }
+        false => within(report),
     }
+}
+
+fn within(report: &CompareReport) -> String {
+    let granted = report.tolerances.values().copied().fold(0.0, f32::max);
+    format!(
+        "within tolerance {granted:.1e}: {} vectors differ by at most {:.1e}",
+        report.tolerated, report.largest_tolerated
+    )
+}
+
+fn accepted_class(report: &CompareReport, class: &str) -> String {
+    format!("\"{class}\" ({})", report.accepted_by_class.get(class).copied().unwrap_or(0))
 }
 
 fn one(
@@ -238,6 +261,10 @@ fn one(
         open_b: OpenOptions { limits: open_options.limits.clone(), ..OpenOptions::default() },
         mapping: None,
         tolerance: None,
+        accept: Vec::new(),
+        earlier: None,
+        sequence: None,
+        remap: None,
         level: Level::L3,
         subset: Subset { part: 0, of: 1 },
         max_named: 10,
@@ -324,7 +351,9 @@ fn to_archive(
     if !kept {
         let to_archive =
             ConvertOptions { target: archive.to_owned(), open: open_options.clone(), ..options.convert.clone() };
-        report.notes = convert(&to_archive, settings)?.notes;
+        let converted = convert(&to_archive, settings)?;
+        report.notes = converted.notes.clone();
+        report.notes.extend(converted.changed_lines());
     }
     let archive = Archive::open(&report.archive)?;
     let manifest = archive.manifest();

@@ -32,8 +32,14 @@ pub fn source(text: &str, options: &OpenOptions) -> Result<Opened> {
         Some(metric) => with_metric(source, metric)?,
         None => source,
     };
+    let source = tranship_transform::wrap(source, &options.transforms)?;
     let compressed = locator.path.is_file() && Compression::of_file(&locator.path)? != Compression::None;
     Ok(Opened { label: text.to_owned(), connector, compressed, source })
+}
+
+/// Who reads what lies at `text`.
+pub fn connector(text: &str) -> Result<&'static Connector> {
+    resolve(text).map(|(_, connector)| connector)
 }
 
 /// The collections that lie at `text`.
@@ -44,6 +50,9 @@ pub fn list(text: &str, options: &OpenOptions) -> Result<(&'static Connector, Ve
     let mut infos = list(&locator, options)?;
     if let Some(metric) = options.metric {
         infos.iter_mut().for_each(|info| declare(&mut info.schema, metric));
+    }
+    for info in &mut infos {
+        tranship_transform::declare(info, &options.transforms)?;
     }
     Ok((connector, infos))
 }
@@ -79,6 +88,7 @@ fn resolve(text: &str) -> Result<(Locator, &'static Connector)> {
         return Err(Error::usage("standard input needs a format").hint("name it, as in jsonl:-"));
     }
     check_path(&locator)?;
+    refuse_delta(&locator)?;
     let connector = registry.resolve(&locator)?;
     if !locator.is_stream() && locator.path.symlink_metadata().is_err() {
         return Err(
@@ -86,6 +96,20 @@ fn resolve(text: &str) -> Result<(Locator, &'static Connector)> {
         );
     }
     Ok((locator, connector))
+}
+
+/// A delta is no set of records: taken for one, it would show only what changed.
+fn refuse_delta(locator: &Locator) -> Result<()> {
+    let path = locator.path.display();
+    match !locator.is_stream() && locator.path.join(tranship_verify::delta::DELTA).is_file() {
+        false => Ok(()),
+        true => {
+            Err(Error::usage(format!("{path} is a delta: what changed between two sets, and not a set")).hint(format!(
+                "apply it first: tranship apply BASE {path} archive:NEW.tranship; or write it for a database: \
+             tranship convert {path} PROVIDER:DIR --onto BUNDLE; its records alone are archive:{path}/upserts.tranship"
+            )))
+        }
+    }
 }
 
 fn by_extension(registry: &Registry, locator: &Locator) -> Result<&'static Connector> {

@@ -39,6 +39,9 @@ pub struct PlanReport {
     pub memory_per_split_bytes: u64,
     /// Splits that the memory budget lets run at once.
     pub parallel_splits: u64,
+    /// What is changed on the way, as asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Loss>,
     /// What the target changes or loses.
     pub losses: Vec<Loss>,
     /// Codes that must be given to `--allow-loss`.
@@ -76,13 +79,14 @@ pub fn plan(options: &PlanOptions, settings: &Settings<'_>) -> Result<PlanReport
     };
     Ok(PlanReport {
         schema: prepared.schema().clone(),
-        records: prepared.ledger().live,
+        records: prepared.ledger().live.or(Some(found.records).filter(|records| *records > 0)),
         source_bytes: identity.bytes(),
         splits: (!identity.files.is_empty()).then_some(splits),
         memory_per_split_bytes: memory,
         parallel_splits: (engine.memory_bytes / memory.max(1)).clamp(1, engine.threads as u64),
         needs_consent,
         target,
+        changes: prepared.changes(),
         losses: negotiated.losses,
         notes: prepared.notes(),
     })

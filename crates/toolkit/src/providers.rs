@@ -15,9 +15,11 @@ pub fn registry() -> Registry {
             &tranship_provider_azure::CONNECTOR,
             &tranship_provider_chroma::CONNECTOR,
             &tranship_provider_dataset::CONNECTOR,
+            &tranship_provider_elasticsearch::ELASTICSEARCH,
             &tranship_provider_faiss::CONNECTOR,
             &tranship_provider_milvus::CONNECTOR,
             &tranship_provider_mongodb::CONNECTOR,
+            &tranship_provider_elasticsearch::OPENSEARCH,
             &tranship_provider_pgvector::CONNECTOR,
             &tranship_provider_pinecone::CONNECTOR,
             &tranship_provider_qdrant::CONNECTOR,
@@ -27,6 +29,7 @@ pub fn registry() -> Registry {
             &tranship_provider_typesense::CONNECTOR,
             &tranship_provider_vertex::CONNECTOR,
             &tranship_provider_vespa::CONNECTOR,
+            &tranship_provider_weaviate::CONNECTOR,
         ],
     }
 }

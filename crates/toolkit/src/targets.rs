@@ -111,6 +111,7 @@ fn metadata(rules: &Rules) -> String {
         Keys::Any => None,
         Keys::NoDollar => Some("keys not beginning with `$`"),
         Keys::NoDollarNoPoint => Some("keys without `.` and leading `$`"),
+        Keys::NoPoint => Some("keys without `.`"),
         Keys::Chroma => Some("keys not beginning with `$`, `#` or `chroma:`"),
         Keys::Identifier => Some("keys of letters, digits, `_`"),
     });

@@ -31,8 +31,33 @@ pub mod names {
     pub const FLATTENED: &str = "nested flattened";
     /// The same elements in another order.
     pub const REORDERED: &str = "reordered array";
-    /// A number is another by rounding only.
+    /// A float is another by rounding only.
     pub const ROUNDED: &str = "rounded number";
+    /// The record stands whole under another id.
+    pub const PERMUTED: &str = "permuted ids";
+    /// A record that an earlier set had, A has no more, and B has.
+    pub const RESURRECTED: &str = "resurrected delete";
+
+    /// Those that two values of one record can show: what `--accept` takes.
+    pub const OF_VALUES: [&str; 11] = [
+        F16,
+        BF16,
+        NORMALISED,
+        QUANTISED,
+        TRUNCATED,
+        NEGATED,
+        INT_FLOAT,
+        STRINGIFIED,
+        NULL_MISSING,
+        FLATTENED,
+        REORDERED,
+    ];
+}
+
+/// The class that a user means: its name with spaces or hyphens.
+pub fn by_name(text: &str) -> Option<&'static str> {
+    let spelled = text.to_lowercase().replace(['-', '_'], " ");
+    names::OF_VALUES.into_iter().chain([names::ROUNDED]).find(|name| *name == spelled)
 }
 
 /// Two vectors that differ in at least one bit.
@@ -103,11 +128,13 @@ pub fn of_values(a: Option<&str>, b: Option<&str>) -> Option<&'static str> {
 fn of_json(a: &Value, b: &Value) -> Option<&'static str> {
     match (a, b) {
         (Value::Number(x), Value::Number(y)) => {
-            let (x, y) = (x.as_f64()?, y.as_f64()?);
-            if x == y {
+            if x.is_f64() != y.is_f64() && integer(x).or(integer(y)) == exact(x).or(exact(y)) {
                 return Some(names::INT_FLOAT);
             }
-            ((x - y).abs() <= 1e-6 * x.abs().max(y.abs())).then_some(names::ROUNDED)
+            // Two integers that are near each other are two integers.
+            let rounds = x.is_f64() || y.is_f64();
+            let (x, y) = (x.as_f64()?, y.as_f64()?);
+            (rounds && (x - y).abs() <= 1e-6 * x.abs().max(y.abs())).then_some(names::ROUNDED)
         }
         (Value::String(text), other) | (other, Value::String(text)) if !other.is_string() => {
             let spelled = serde_json::from_str::<Value>(text).is_ok_and(|value| value == *other);
@@ -125,10 +152,36 @@ fn of_json(a: &Value, b: &Value) -> Option<&'static str> {
     }
 }
 
-/// True if the entries of the object `value` stand in `other` as `key.inner`.
-pub fn is_flattened(key: &str, value: &str, other: &BTreeMap<String, String>) -> bool {
-    let Ok(Value::Object(inner)) = serde_json::from_str(value) else { return false };
-    !inner.is_empty() && inner.keys().all(|name| other.keys().any(|own| own.starts_with(&format!("{key}.{name}"))))
+/// The value of an integer.
+fn integer(number: &serde_json::Number) -> Option<i128> {
+    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+}
+
+/// The value of a float that is a whole number of at most 2^64, which is one integer and no other.
+fn exact(number: &serde_json::Number) -> Option<i128> {
+    let value =
+        number.as_f64().filter(|value| number.is_f64() && value.fract() == 0.0 && value.abs() <= 2f64.powi(64))?;
+    Some(value as i128)
+}
+
+/// The keys under which the entries of the object `value` stand in `other`, as `key.inner` and to any depth, each with its
+/// own value; `None` if one of them does not.
+pub fn flattened(key: &str, value: &str, other: &BTreeMap<String, String>) -> Option<Vec<String>> {
+    let Ok(Value::Object(inner)) = serde_json::from_str(value) else { return None };
+    let (mut found, mut open) = (Vec::new(), vec![(key.to_owned(), inner)]);
+    while let Some((outer, entries)) = open.pop() {
+        for (name, value) in entries {
+            let path = format!("{outer}.{name}");
+            match (other.get(&path), value) {
+                (Some(text), value) if serde_json::from_str::<Value>(text).is_ok_and(|own| own == value) => {
+                    found.push(path);
+                }
+                (None, Value::Object(deeper)) => open.push((path, deeper)),
+                _ => return None,
+            }
+        }
+    }
+    (!found.is_empty()).then_some(found)
 }
 
 #[cfg(test)]
@@ -169,7 +222,40 @@ mod tests {
         ] {
             assert_eq!(of_values(a, b), wanted, "{a:?} {b:?}");
         }
-        let flat = BTreeMap::from([("o.x".to_owned(), "1".to_owned())]);
-        assert!(is_flattened("o", "{\"x\":1}", &flat) && !is_flattened("o", "{\"y\":1}", &flat));
+    }
+
+    #[test]
+    fn integers_that_are_near_each_other_are_of_no_class() {
+        for (a, b) in [
+            ("1000000", "1000001"),
+            ("9007199254740993", "9007199254740992.0"),
+            ("18446744073709551615", "18446744073709551616.0"),
+        ] {
+            assert_ne!(of_values(Some(a), Some(b)), Some(names::INT_FLOAT), "{a} {b}");
+        }
+        assert_eq!(of_values(Some("1000000"), Some("1000001")), None);
+        assert_eq!(of_values(Some("9007199254740992"), Some("9007199254740992.0")), Some(names::INT_FLOAT));
+    }
+
+    #[test]
+    fn an_object_is_flattened_only_if_every_value_of_it_is_there() {
+        let flat = BTreeMap::from([("o.x", "1"), ("o.y.z", "[2]")].map(|(k, v)| (k.to_owned(), v.to_owned())));
+        let keys = |text| {
+            flattened("o", text, &flat).map(|mut keys| {
+                keys.sort();
+                keys
+            })
+        };
+        assert_eq!(keys("{\"x\":1,\"y\":{\"z\":[2]}}"), Some(vec!["o.x".to_owned(), "o.y.z".to_owned()]));
+        for other in ["{\"x\":2}", "{\"w\":1}", "{\"x\":1,\"w\":1}", "{}", "1"] {
+            assert_eq!(keys(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_class_is_named_as_people_type_it() {
+        assert_eq!(by_name("rounded-to-f16"), Some(names::F16));
+        assert_eq!(by_name("Int became float"), Some(names::INT_FLOAT));
+        assert_eq!(by_name("permuted ids"), None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the values are those of the source; only the column of id kinds and an empty one of namespaces are added.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,10 +13,14 @@ use tranship_collection::fingerprint::FingerprintSummary;
 use tranship_collection::{BatchView, CollectionSchema, Fault, IdKind, IdKinds, layout};
 use tranship_connector::{Batches, Error, Prepared, RejectSink, Result, RowLedger, Split, Splits};
 
+use crate::ids::{RowBits, id_of};
+
 /// Which rows of a source are taken.
 pub enum Rows {
-    /// These, by ordinal of the split, ascending.
-    Only(BTreeMap<u64, Vec<u32>>),
+    /// These.
+    Only(RowBits),
+    /// All but these.
+    AllBut(RowBits),
     /// All but those with these id digests.
     Without(HashSet<u128>),
 }
@@ -38,8 +42,10 @@ impl<'a> Picked<'a> {
     /// `rows` of `inner` in `schema`.
     pub fn new(inner: &'a dyn Prepared, rows: Rows, schema: CollectionSchema, ids_only: bool) -> Result<Self> {
         let ordinals = match &rows {
-            Rows::Only(rows) => rows.keys().copied().collect(),
-            Rows::Without(_) => inner.splits()?.map(|split| Ok(split?.ordinal)).collect::<Result<Vec<u64>>>()?,
+            Rows::Only(rows) => rows.ordinals().collect(),
+            Rows::Without(_) | Rows::AllBut(_) => {
+                inner.splits()?.map(|split| Ok(split?.ordinal)).collect::<Result<Vec<u64>>>()?
+            }
         };
         let schema = match ids_only {
             true => CollectionSchema { vectors: Vec::new(), ..schema },
@@ -62,13 +68,9 @@ impl<'a> Picked<'a> {
         let view = BatchView::new(batch, self.inner.schema()).map_err(|fault| broken(&fault))?;
         let mut digester = Digester::default();
         let keep: Vec<bool> = match &self.rows {
-            Rows::Only(rows) => {
-                let wanted = rows.get(&ordinal).map_or(&[][..], Vec::as_slice);
-                (0..view.len()).map(|row| wanted.binary_search(&((before + row as u64) as u32)).is_ok()).collect()
-            }
-            Rows::Without(ids) => (0..view.len())
-                .map(|row| !ids.contains(&digester.id(view.namespace(row), view.id_kind(row) as u8, view.id(row))))
-                .collect(),
+            Rows::Only(rows) => (0..view.len()).map(|row| rows.has(ordinal, before + row as u64)).collect(),
+            Rows::AllBut(rows) => (0..view.len()).map(|row| !rows.has(ordinal, before + row as u64)).collect(),
+            Rows::Without(ids) => (0..view.len()).map(|row| !ids.contains(&id_of(&mut digester, &view, row))).collect(),
         };
         let taken = keep.iter().filter(|keep| **keep).count();
         self.counts.0.fetch_add(taken as u64, Ordering::Relaxed);

@@ -10,7 +10,7 @@
 //!
 //! Invariant: a directory without a whole `DELTA.json` is no delta; a delta fits exactly one base, by fingerprint, and
 //! what comes of applying it has exactly the stated fingerprint, or nothing is written. Errors: usage (sets that cannot
-//! be told apart record by record: other vectors), damaged, limit (more differences than the memory holds).
+//! be told apart record by record: other vectors), damaged.
 
 use std::path::{Path, PathBuf};
 

@@ -43,8 +43,8 @@ pub struct EntryLayout {
 pub struct Joined {
     /// Records of A that B has not, first ones with their place in A.
     pub missing: Counted<Place>,
-    /// Records of B that A has not, with their place in B.
-    pub extra: Counted<Place>,
+    /// Records of B that A has not, with their place in B and the digest of their id.
+    pub extra: Counted<(Place, u128)>,
     /// Records that differ, with both places.
     pub changed: Counted<(Place, Place)>,
     /// How many records differ in which component.
@@ -184,8 +184,8 @@ fn partition_of(entry: &[u8], partitions: usize) -> usize {
 pub enum Found {
     /// Only in A, with its place there.
     Missing(Place),
-    /// Only in B, with its place there.
-    Extra(Place),
+    /// Only in B, with its place there and the digest of its id.
+    Extra(Place, u128),
     /// In both, but not the same.
     Changed(Place, Place),
 }
@@ -238,8 +238,8 @@ fn merge(
                 left.next();
             }
             (_, Some(y)) => {
-                joined.extra.add(layout.place(y), keep);
-                visit(Found::Extra(layout.place(y)))?;
+                joined.extra.add((layout.place(y), number(y, 0)), keep);
+                visit(Found::Extra(layout.place(y), number(y, 0)))?;
                 right.next();
             }
             (Some(_), None) => return Ok(()),

@@ -4,14 +4,17 @@
 //! [`compare::compare`] proves two sets equal by fingerprint in one read of each, and only if they differ reads both
 //! once more to name what differs. Memory is bounded by the budget, whatever the size of the sets.
 
+pub mod accept;
 pub mod archive;
 pub mod class;
 pub mod compare;
 pub mod conform;
 pub mod delta;
+pub mod ids;
 pub mod join;
 pub mod named;
 pub mod profile;
+pub mod sequence;
 pub mod side;
 pub mod tolerance;
 

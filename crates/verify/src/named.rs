@@ -41,6 +41,17 @@ pub struct FieldDifference {
     pub note: Option<String>,
 }
 
+impl FieldDifference {
+    /// The component that the field belongs to.
+    pub fn component(&self) -> String {
+        let whole = |name: &str| self.field.starts_with(name) && self.field[name.len()..].starts_with('.');
+        if whole("metadata") {
+            return "metadata".to_owned();
+        }
+        self.field.split('[').next().unwrap_or_default().to_owned()
+    }
+}
+
 /// One record, read again.
 #[derive(Debug, Clone, Default)]
 pub struct Fetched {
@@ -52,6 +63,29 @@ pub struct Fetched {
 }
 
 impl Fetched {
+    /// Its content without its id; `None` where there is none.
+    pub fn content(&self) -> Option<Vec<u8>> {
+        if self.vectors.is_empty() && self.document.is_none() && self.metadata.is_none() {
+            return None;
+        }
+        let mut out = Vec::new();
+        for (name, values) in &self.vectors {
+            out.extend_from_slice(name.as_bytes());
+            out.push(0);
+            values.iter().for_each(|value| out.extend_from_slice(&value.to_bits().to_le_bytes()));
+        }
+        for text in [self.document.clone().map(String::into_bytes), canonical(self.metadata.as_ref())] {
+            out.push(u8::from(text.is_some()));
+            out.extend_from_slice(&text.unwrap_or_default());
+        }
+        Some(out)
+    }
+
+    /// The value of a metadata key as text.
+    pub fn metadata_text(&self, key: &str) -> Option<String> {
+        entries(self.metadata.as_deref()).remove(key).map(|text| text.trim_matches('"').to_owned())
+    }
+
     /// How a list of ids shows it.
     pub fn label(&self) -> String {
         match &self.namespace {
@@ -193,21 +227,31 @@ fn metadata_differences(a: Option<&str>, b: Option<&str>) -> Vec<FieldDifference
     let (a, b) = (entries(a), entries(b));
     let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     let differs = |key: &&&String| canonical(a.get(**key)) != canonical(b.get(**key));
-    keys.iter()
-        .filter(differs)
-        .map(|key| {
-            let shown =
-                |map: &BTreeMap<String, String>| map.get(*key).map_or("none".to_owned(), |text| shortened(text));
-            let (x, y) = (a.get(*key).map(String::as_str), b.get(*key).map(String::as_str));
-            let flattened = match (x, y) {
-                (Some(x), None) => class::is_flattened(key, x, &b),
-                (None, Some(y)) => class::is_flattened(key, y, &a),
-                _ => false,
-            };
-            let class = if flattened { Some(class::names::FLATTENED) } else { class::of_values(x, y) };
-            FieldDifference { field: format!("metadata.{key}"), a: shown(&a), b: shown(&b), class, note: None }
-        })
-        .collect()
+    let keys: Vec<&String> = keys.iter().filter(differs).copied().collect();
+    let flattened: BTreeSet<String> = keys.iter().flat_map(|key| flattened(key, &a, &b)).collect();
+    let difference = |key: &&String| {
+        let shown = |map: &BTreeMap<String, String>| map.get(*key).map_or("none".to_owned(), |text| shortened(text));
+        let class = match flattened.contains(*key) {
+            true => Some(class::names::FLATTENED),
+            false => class::of_values(a.get(*key).map(String::as_str), b.get(*key).map(String::as_str)),
+        };
+        FieldDifference { field: format!("metadata.{key}"), a: shown(&a), b: shown(&b), class, note: None }
+    };
+    keys.iter().map(difference).collect()
+}
+
+/// The key of an object that stands flattened on the other side, and the keys of its entries there.
+fn flattened(key: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Vec<String> {
+    let (object, other) = match (a.get(key), b.get(key)) {
+        (Some(object), None) => (object, b),
+        (None, Some(object)) => (object, a),
+        _ => return Vec::new(),
+    };
+    let mut keys = class::flattened(key, object, other).unwrap_or_default();
+    if !keys.is_empty() {
+        keys.push(key.to_owned());
+    }
+    keys
 }
 
 fn entries(text: Option<&str>) -> BTreeMap<String, String> {

@@ -25,10 +25,14 @@ pub const FOR_TESTS: &[&str] = &[
     "milvus-lite",
     "rocksdb",
     "bson",
+    "embed",
 ];
 
 /// Made only when named or with `--all`: the tests read stored dumps of the old engines.
 const ON_REQUEST: &[&str] = &["chroma-0.5", "chroma-0.4", "bench", "bench-native"];
+
+/// Installed as listed, without what packages ask for besides: one of them asks for PyTorch with CUDA and runs without.
+const AS_LISTED: &[&str] = &["embed"];
 
 /// The environment that installs the others.
 const INSTALLER: &str = "uv";
@@ -124,15 +128,20 @@ fn make_with_uv(name: &str, uv: &Path) -> Outcome {
     };
     shell::answer(with_cache(&["venv", "--quiet", "--python", "python3"]).arg(&home))?;
     let mut install = with_cache(&["pip", "install", "--quiet", "--python"]);
-    shell::answer(install.arg(python(name)).arg("--requirement").arg(requirements(name)))?;
+    shell::answer(install.arg(python(name)).args(dependencies(name)).arg("--requirement").arg(requirements(name)))?;
     finish(name)
+}
+
+fn dependencies(name: &str) -> &'static [&'static str] {
+    if AS_LISTED.contains(&name) { &["--no-deps"] } else { &[] }
 }
 
 fn make_with_pip(name: &str) -> Outcome {
     let home = begin(name)?;
     shell::answer(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
     let mut install = Command::new(python(name));
-    shell::answer(install.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements(name)))?;
+    install.args(["-m", "pip", "install", "--quiet"]).args(dependencies(name));
+    shell::answer(install.arg("--requirement").arg(requirements(name)))?;
     finish(name)
 }
 

@@ -46,6 +46,10 @@ impl Mapping {
         if self.schema.ids == IdKinds::Integer && is_integer(&texts.id) {
             texts.id_kind = IdKind::Integer;
         }
+        if let Some(name) = texts.namespace.as_deref().filter(|_| !self.renamed_namespaces.is_empty()) {
+            texts.namespace =
+                Some(self.renamed_namespaces.own(name).to_owned().into()).filter(|own: &Cow<'_, str>| !own.is_empty());
+        }
         match view.metadata(row) {
             Some(text) => self.undo_metadata(texts, text),
             None => Ok(texts),
@@ -53,8 +57,11 @@ impl Mapping {
     }
 
     fn undo_metadata<'a>(&self, mut texts: Texts<'a>, text: &'a str) -> Result<Texts<'a>, Fault> {
-        let entries = Entries::parse(text)?.0;
+        let declared = self.as_declared(text)?;
+        let entries = Entries::parse(declared.as_deref().unwrap_or(text))?.0;
         if !entries.iter().any(|(key, _)| self.reserved(key).is_some()) {
+            drop(entries);
+            texts.metadata = declared.map(Into::into).or(texts.metadata);
             return Ok(texts);
         }
         let mut kept = Vec::with_capacity(entries.len());

@@ -12,7 +12,7 @@ const EIGHT_ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// Fraction digits beyond the sixteenth are dropped: an error below 1e-16, which is under 16384 ulp of an
 /// `f64` only for values above this.
-const LEAST_EXACT_ENOUGH: f64 = 6.2e-5;
+pub(super) const LEAST_EXACT_ENOUGH: f64 = 6.2e-5;
 
 /// The number at `at` with the offset after it, if it has the common shape and is settled in `f64`.
 #[inline(always)]

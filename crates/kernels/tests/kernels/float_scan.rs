@@ -2,26 +2,29 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tranship_kernels::{ScanError, ScanErrorKind, scan_f32_array, scan_f32_array_plain};
+use tranship_kernels::{Kernels, ScanError, ScanErrorKind, scan_f32_array_plain, scan_f32_array_with};
 
-use crate::numbers::number_text;
+use crate::numbers::{element_text, number_text};
 
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// Scans by both twins, which must agree, and gives their common answer.
+/// Scans by all twins, which must agree, and gives their common answer.
 fn scan(text: &str, start: usize) -> Result<(Vec<f32>, usize), ScanError> {
-    let (mut fast, mut plain) = (vec![7.0], vec![7.0]);
-    let fast_end = scan_f32_array(text.as_bytes(), start, &mut fast);
+    let mut plain = vec![7.0];
     let plain_end = scan_f32_array_plain(text.as_bytes(), start, &mut plain);
-    assert_eq!(fast_end, plain_end, "ends differ on {text}");
-    assert_eq!(bits(&fast), bits(&plain), "values differ on {text}");
-    assert_eq!(fast[0], 7.0, "what was there before is kept");
-    if fast_end.is_err() {
-        assert_eq!(fast.len(), 1, "an error leaves the output as it was");
+    for kernels in [Kernels::detect(), Kernels::portable()] {
+        let mut fast = vec![7.0];
+        let fast_end = scan_f32_array_with(kernels, text.as_bytes(), start, &mut fast);
+        assert_eq!(fast_end, plain_end, "ends differ on {text} ({})", kernels.name());
+        assert_eq!(bits(&fast), bits(&plain), "values differ on {text} ({})", kernels.name());
     }
-    fast_end.map(|end| (fast[1..].to_vec(), end))
+    assert_eq!(plain[0], 7.0, "what was there before is kept");
+    if plain_end.is_err() {
+        assert_eq!(plain.len(), 1, "an error leaves the output as it was");
+    }
+    plain_end.map(|end| (plain[1..].to_vec(), end))
 }
 
 fn fault(text: &str) -> (ScanErrorKind, usize) {
@@ -50,6 +53,34 @@ proptest! {
                 prop_assert!(expected.iter().any(|value| value.is_infinite()));
             }
         }
+    }
+
+    #[test]
+    fn long_arrays_of_common_and_few_odd_elements_are_rounded_right(
+        elements in vec(prop_oneof![200 => element_text(), 1 => number_text()], 0..300),
+        separator in prop_oneof![4 => Just(","), 4 => Just(", "), 1 => Just("\t, ")],
+        after in ".{0,100}",
+    ) {
+        let expected: Vec<f32> = elements.iter().map(|element| element.parse().unwrap()).collect();
+        prop_assume!(expected.iter().all(|value| value.is_finite()));
+        let array = format!("[{}]", elements.join(separator));
+        let (values, end) = scan(&format!("{array}{after}"), 0).unwrap();
+        prop_assert_eq!(bits(&values), bits(&expected));
+        prop_assert_eq!(end, array.len());
+    }
+
+    #[test]
+    fn a_long_array_with_one_byte_changed_is_accepted_exactly_when_a_strict_json_parser_accepts_it(
+        elements in vec(element_text(), 1..60),
+        place in any::<prop::sample::Index>(),
+        byte in "[-+.eE0-9, \\]\\[n\"\\x0b]",
+    ) {
+        let mut text = format!("[{}]", elements.join(","));
+        let place = place.index(text.len());
+        text.replace_range(place..place + 1, &byte);
+        let by_serde = serde_json::Deserializer::from_str(&text).into_iter::<Vec<f32>>().next().unwrap();
+        let accepted = by_serde.as_ref().is_ok_and(|values| values.iter().all(|value| value.is_finite()));
+        prop_assert_eq!(scan(&text, 0).is_ok(), accepted, "{}", text);
     }
 
     #[test]
@@ -91,7 +122,7 @@ proptest! {
         start in 0usize..100,
     ) {
         let mut out = Vec::new();
-        match scan_f32_array(&text, start, &mut out) {
+        match scan_f32_array_with(Kernels::detect(), &text, start, &mut out) {
             Ok(end) => prop_assert!(end <= text.len()),
             Err(error) => prop_assert!(error.at <= text.len()),
         }

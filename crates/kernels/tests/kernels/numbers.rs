@@ -17,6 +17,22 @@ pub fn embedding_like() -> impl Strategy<Value = f32> {
     -1.0f32..1.0
 }
 
+/// Elements as programs print them, and such that are hard to round.
+pub fn element_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => embedding_like().prop_map(|value| format!("{value}")),
+        4 => embedding_like().prop_map(|value| format!("{}", f64::from(value))),
+        2 => (-9.9f64..9.9).prop_map(|value| format!("{value:.22}")),
+        2 => r"-?[0-9]\.[0-9]{1,22}",
+        1 => r"-?0\.0{1,22}",
+        1 => r"-?0\.0{1,16}[1-9]{1,6}",
+        1 => (1.0f32..9.0, 12usize..23).prop_map(|(value, places)| {
+            let above = f32::from_bits(value.to_bits() + 1);
+            format!("{:.places$}", f64::midpoint(f64::from(value), f64::from(above)))
+        }),
+    ]
+}
+
 /// Texts of JSON numbers inside the range of `f32`.
 pub fn number_text() -> impl Strategy<Value = String> {
     prop_oneof![

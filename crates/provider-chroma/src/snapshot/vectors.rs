@@ -374,7 +374,8 @@ fn ledger(index_records: u64, changes: &HashMap<u128, Change>, located: &Located
         _ => u64::from(change.versions),
     };
     let superseded: u64 = changes.values().filter(|change| change.joined).map(older).sum();
-    RowLedger { raw: Some(raw), live: Some(live), deleted: raw.saturating_sub(live + superseded), superseded }
+    let deleted = raw.saturating_sub(live + superseded);
+    RowLedger { raw: Some(raw), live: Some(live), deleted, superseded, ..RowLedger::default() }
 }
 
 /// A count with its first few members, for messages.

@@ -166,7 +166,7 @@ fn the_wordnet_dump_is_read_as_its_api_reads_it() {
     let read = check("chroma-wordnet", &[("wordnet", 1480, Some(Metric::Cosine))]);
     let (outcome, vectors) = &read["wordnet"];
     assert_eq!(vectors.close.len(), 128);
-    let ledger = RowLedger { raw: Some(1510), live: Some(1480), deleted: 20, superseded: 10 };
+    let ledger = RowLedger { raw: Some(1510), live: Some(1480), deleted: 20, superseded: 10, filtered: 0 };
     assert_eq!(outcome.ledger, ledger);
     assert_eq!(outcome.notes, [""; 0]);
 }

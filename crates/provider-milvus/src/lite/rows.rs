@@ -143,6 +143,7 @@ impl Prepared for PreparedTable<'_> {
             live: Some(self.live.live),
             deleted: self.live.deleted,
             superseded: self.live.superseded,
+            ..RowLedger::default()
         }
     }
 

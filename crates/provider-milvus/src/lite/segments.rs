@@ -133,6 +133,7 @@ impl Prepared for PreparedParts<'_> {
             live: Some(self.live.live),
             deleted: self.live.deleted,
             superseded: self.live.superseded,
+            ..RowLedger::default()
         }
     }
 

@@ -272,7 +272,7 @@ impl Prepared for PreparedCollection<'_> {
     fn ledger(&self) -> RowLedger {
         let LiveRows { live, deleted, superseded, .. } = self.live;
         let raw = self.segments.iter().map(|segment| segment.rows).sum();
-        RowLedger { raw: Some(raw), live: Some(live), deleted, superseded }
+        RowLedger { raw: Some(raw), live: Some(live), deleted, superseded, ..RowLedger::default() }
     }
 
     fn notes(&self) -> Vec<String> {

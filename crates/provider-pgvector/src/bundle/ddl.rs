@@ -14,7 +14,7 @@ use super::{indexes, pulled};
 use crate::dialect::{LEDGER, identifier, literal};
 
 /// What every script begins with.
-const PROLOGUE: &str = "\\set ON_ERROR_STOP on\n\\set QUIET on\nSET client_min_messages = warning;\n\
+pub const PROLOGUE: &str = "\\set ON_ERROR_STOP on\n\\set QUIET on\nSET client_min_messages = warning;\n\
                         SET standard_conforming_strings = on;\nSET client_encoding = 'UTF8';\n";
 
 /// The scripts of one bundle.

@@ -10,12 +10,12 @@ use super::ddl::Scripts;
 use super::layout::Layout;
 use crate::dialect::{LEDGER, identifier};
 
-const COMMON: &str = include_str!("scripts/common.sh");
-const TEMPLATES: [(&str, &str); 3] = [
-    ("load.sh", include_str!("scripts/load.sh")),
-    ("check.sh", include_str!("scripts/check.sh")),
-    ("undo.sh", include_str!("scripts/undo.sh")),
-];
+/// What every script begins with.
+pub const COMMON: &str = include_str!("scripts/common.sh");
+/// The check of a bundle.
+pub const CHECK: &str = include_str!("scripts/check.sh");
+const TEMPLATES: [(&str, &str); 3] =
+    [("load.sh", include_str!("scripts/load.sh")), ("check.sh", CHECK), ("undo.sh", include_str!("scripts/undo.sh"))];
 const LOAD_ALL: &str = "\\set ON_ERROR_STOP on\n\\ir schema.sql\n\\ir data.sql\n\\ir index.sql\n";
 
 /// SQL, scripts, checksums and README of one bundle.

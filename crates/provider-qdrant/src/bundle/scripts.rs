@@ -13,7 +13,8 @@ use super::{ALIASES, COUNTS};
 use crate::dialect::NAMESPACE_KEY;
 
 const COMMON: &str = include_str!("scripts/common.sh");
-const CHECK: &str = include_str!("scripts/check.sh");
+/// The check of every form.
+pub const CHECK: &str = include_str!("scripts/check.sh");
 const UNDO: &str = include_str!("scripts/undo.sh");
 
 /// What differs between the forms of a bundle.
@@ -88,7 +89,8 @@ fn steps(facts: &Facts<'_>, texts: &Texts) -> &'static str {
     }
 }
 
-fn fill(facts: &Facts<'_>, template: &str) -> String {
+/// Puts the bundle's own facts in.
+pub fn fill(facts: &Facts<'_>, template: &str) -> String {
     let snapshot = facts.manifest.files.get(super::native::SNAPSHOT);
     template
         .replace("@COMMON@\n", COMMON)

@@ -194,6 +194,7 @@ pub fn prepare<'a>(source: &'a SnapshotSource, context: &PrepareContext<'_>) -> 
             live: Some(live.live),
             deleted: counts.deleted + live.deleted,
             superseded: counts.superseded + live.superseded,
+            ..RowLedger::default()
         },
         live,
         notes,

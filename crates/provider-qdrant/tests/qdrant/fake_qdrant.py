@@ -159,6 +159,10 @@ class Handler(BaseHTTPRequestHandler):
                 points[point_id(point["id"])] = {
                     "id": point_id(point["id"])[1], "payload": point["payload"], "vector": vector}
             return 200, {"status": "acknowledged"}
+        if rest == "/points/delete":
+            for value in body["points"]:
+                points.pop(point_id(value), None)
+            return 200, {"status": "acknowledged"}
         return 404, "no such call"
 
 

@@ -32,7 +32,7 @@ impl Dump {
 }
 
 fn ledger(raw: u64, live: u64, deleted: u64, superseded: u64) -> RowLedger {
-    RowLedger { raw: Some(raw), live: Some(live), deleted, superseded }
+    RowLedger { raw: Some(raw), live: Some(live), deleted, superseded, filtered: 0 }
 }
 
 /// Reads the snapshot of a fixture whose truth lies beside it.

@@ -10,12 +10,12 @@ use tranship_bundle::{Extra, Facts};
 use super::layout::{Kind, Layout};
 use super::{commands, index};
 
-const COMMON: &str = include_str!("scripts/common.sh");
-const TEMPLATES: [(&str, &str); 3] = [
-    ("load.sh", include_str!("scripts/load.sh")),
-    ("check.sh", include_str!("scripts/check.sh")),
-    ("undo.sh", include_str!("scripts/undo.sh")),
-];
+/// What every script begins with.
+pub const COMMON: &str = include_str!("scripts/common.sh");
+/// The check of a bundle.
+pub const CHECK: &str = include_str!("scripts/check.sh");
+const TEMPLATES: [(&str, &str); 3] =
+    [("load.sh", include_str!("scripts/load.sh")), ("check.sh", CHECK), ("undo.sh", include_str!("scripts/undo.sh"))];
 
 /// Index commands, lists, scripts and README of one bundle.
 pub fn extras(facts: &Facts<'_>, layout: &Layout) -> Vec<Extra> {
@@ -50,7 +50,8 @@ pub fn extras(facts: &Facts<'_>, layout: &Layout) -> Vec<Extra> {
     extras
 }
 
-fn files(facts: &Facts<'_>) -> String {
+/// One line per data file: path, commands, SHA-256.
+pub fn files(facts: &Facts<'_>) -> String {
     let mut text = String::new();
     for (path, records, _) in facts.data() {
         let sha256 = facts.manifest.files.get(path).map_or("", |entry| entry.sha256.as_str());
@@ -76,7 +77,7 @@ fn counts(facts: &Facts<'_>, layout: &Layout) -> String {
 }
 
 /// The pattern of all keys.
-fn all_keys(layout: &Layout) -> String {
+pub fn all_keys(layout: &Layout) -> String {
     let any = if layout.kind == Kind::Set && !layout.namespaced { "" } else { "*" };
     format!("{}{any}", escaped(&layout.prefix()))
 }

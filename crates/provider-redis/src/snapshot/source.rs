@@ -143,7 +143,7 @@ impl Prepared for PreparedFile<'_> {
 
     fn ledger(&self) -> RowLedger {
         let records = Some(self.survey.records);
-        RowLedger { raw: records, live: records, deleted: 0, superseded: 0 }
+        RowLedger { raw: records, live: records, ..RowLedger::default() }
     }
 
     fn notes(&self) -> Vec<String> {

@@ -48,7 +48,7 @@ fn the_dump_of_redis_7_is_read_as_it_was_written() {
     assert_eq!(truth.len(), 1999);
     let outcome = read(&path, &[("vector", "embedding")]);
     compare(&outcome, &truth);
-    assert_eq!(outcome.ledger, RowLedger { raw: Some(1999), live: Some(1999), deleted: 0, superseded: 0 });
+    assert_eq!(outcome.ledger, RowLedger { raw: Some(1999), live: Some(1999), ..RowLedger::default() });
     let vector = &outcome.schema.vectors[0];
     assert_eq!((vector.dim, vector.element, vector.metric), (Some(32), Element::F32, None));
     let notes = outcome.notes.join("\n");

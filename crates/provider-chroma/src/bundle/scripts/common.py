@@ -12,6 +12,9 @@ MANIFEST = json.loads((HERE / "MANIFEST.json").read_text(encoding="utf-8"))
 SCHEMA = json.loads((HERE / "schema.json").read_text(encoding="utf-8"))
 NAME = SCHEMA["name"]
 BODIES = sorted((name, entry) for name, entry in MANIFEST["files"].items() if "rows" in entry)
+DELTA = MANIFEST.get("delta")
+# Records of the collection when all is loaded.
+RECORDS = DELTA["result"]["records"] if DELTA else MANIFEST["totals"]["rows"]
 REMOTE = False
 STATE = Path(os.environ.get("STATE_DIR", HERE / ".loaded"))
 

@@ -95,7 +95,7 @@ fn the_dump_of_milvus_lite_3_is_read_as_its_api_read_it() {
         let outcome = read(&dump.path, &info.name);
         check(&outcome, &dump, &info.name);
         assert_eq!(outcome.notes, [""; 0]);
-        let RowLedger { raw, live, deleted, superseded } = outcome.ledger;
+        let RowLedger { raw, live, deleted, superseded, .. } = outcome.ledger;
         assert_eq!(raw, live.map(|live| live + deleted + superseded));
         assert_eq!(info.records, Count::UpTo(raw.unwrap()));
         assert_eq!(info.producer.as_deref(), Some("Milvus Lite 3"));
