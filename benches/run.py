@@ -1,6 +1,6 @@
 """Measures tranship beside its peers on seeded data; `cargo xtask bench` prepares what it needs and calls it.
 
-usage: python run.py --tranship BINARY --native PYTHON --work DIR [NAME] [--rows N] [--dim D] [--rounds R] [--write]
+usage: python run.py --tranship BINARY --native PYTHON --ann PYTHON --work DIR [NAME] [--rows N] [--dim D] [--rounds R] [--write]
 
 Each round runs every contender once, in an order that turns by one per round, on a source that is in the page cache; outputs go to the
 disk of DIR. Wall time, CPU time and peak resident memory are those of the child process (`wait4`); the tables show medians. Before any figure is
@@ -22,6 +22,8 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+
+import search
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DOCUMENT = os.path.join(os.path.dirname(HERE), "docs", "benchmarks.md")
@@ -305,6 +307,9 @@ BENCHES = {
     "transform": transform,
 }
 
+# These time searches, not whole processes, and make their own tables.
+SEARCHES = {"knn": search.knn, "hnsw": search.hnsw}
+
 
 def files_under(path):
     if os.path.isfile(path):
@@ -416,9 +421,10 @@ tranship builds and reads pages of vectors by hand (ADR 13); floats are scanned 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("name", nargs="?", choices=sorted(BENCHES))
+    arguments.add_argument("name", nargs="?", choices=sorted([*BENCHES, *SEARCHES]))
     arguments.add_argument("--tranship", required=True, help="the release binary")
     arguments.add_argument("--native", help="Python with the vendors' own libraries")
+    arguments.add_argument("--ann", help="Python with hnswlib")
     arguments.add_argument("--work", required=True, help="directory for data and outputs")
     arguments.add_argument("--rows", type=int)
     arguments.add_argument("--dim", type=int)
@@ -436,6 +442,10 @@ def main():
             bench = prepare(options)
             run_bench(bench, options.rounds)
             tables.append(table(bench))
+            print(tables[-1], flush=True)
+    for name, measure_and_show in SEARCHES.items():
+        if options.name in (None, name):
+            tables.append(measure_and_show(options))
             print(tables[-1], flush=True)
     if options.write:
         os.makedirs(os.path.dirname(DOCUMENT), exist_ok=True)

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod change;
+mod recall;
 
 pub use change::{ChangeArgs, Side};
+pub use recall::{EngineArg, Queries, Recall};
 
 /// Moves whole vector collections between databases through files, and proves that nothing was lost.
 #[derive(Debug, Parser)]
@@ -341,36 +343,6 @@ pub enum Keep {
     First,
     /// That of the last set: the newest, if they are given from old to new
     Last,
-}
-
-#[derive(Debug, Args)]
-pub struct Recall {
-    /// The source
-    pub a: String,
-    /// The target
-    pub b: String,
-    #[command(flatten)]
-    pub second: SecondArgs,
-    /// Which vector [default: the unnamed one, else the first]
-    #[arg(long, value_name = "NAME")]
-    pub vector: Option<String>,
-    /// Neighbours per query
-    #[arg(short, long, default_value_t = 10)]
-    pub k: usize,
-    /// Queries sampled from A
-    #[arg(long, default_value_t = 1_000)]
-    pub queries: usize,
-    /// Largest set that is searched; above it both sides are sampled alike
-    #[arg(long, default_value_t = 100_000)]
-    pub max_rows: usize,
-    /// Time to keep to
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub budget: Option<std::time::Duration>,
-    /// Seed of the samples
-    #[arg(long, default_value_t = 42)]
-    pub seed: u64,
-    #[command(flatten)]
-    pub from: SourceArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

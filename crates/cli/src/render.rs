@@ -12,7 +12,6 @@ use tranship_toolkit::inspect::InspectReport;
 use tranship_toolkit::merge::MergeReport;
 use tranship_toolkit::migrate::{CollectionReport, MigrateReport, proof_class};
 use tranship_toolkit::plan::PlanReport;
-use tranship_toolkit::recall::RecallReport;
 use tranship_toolkit::verify::VerifyReport;
 use tranship_verify::sequence::{Findings, SequenceReport};
 use tranship_verify::{ArchiveReport, CompareReport};
@@ -451,10 +450,10 @@ fn listed(text: &mut String, mark: &str, count: u64, ids: &[String], what: &str)
     }
 }
 
-/// How well search answers.
-pub fn recalled(report: &RecallReport) -> String {
+/// Lines of a report.
+pub fn lines(parts: &[String]) -> String {
     let mut text = String::new();
-    report.lines().iter().for_each(|part| line!(text, "{part}"));
+    parts.iter().for_each(|part| line!(text, "{part}"));
     text
 }
 

@@ -14,7 +14,7 @@ use tranship_toolkit::inspect::{InspectOptions, inspect};
 use tranship_toolkit::merge::{MergeOptions, Policy, merge};
 use tranship_toolkit::migrate::{MigrateOptions, migrate};
 use tranship_toolkit::plan::{PlanOptions, plan};
-use tranship_toolkit::recall::{RecallOptions, recall};
+use tranship_toolkit::recall::{Engine, IndexChoice, Questions, RecallOptions, SweepGrid, Thresholds, certify, sweep};
 use tranship_toolkit::verify::{VerifyOptions, verify};
 use tranship_toolkit::{Settings, connectors, open};
 use tranship_verify::Level;
@@ -22,7 +22,8 @@ use tranship_verify::archive::Subset;
 use tranship_verify::sequence::SequenceFields;
 
 use crate::args::{
-    self, Cli, Common, Keep, LevelArg, MetricArg, SecondArgs, Side, SourceArgs, TargetArgs, ToleranceArgs, Verb,
+    self, Cli, Common, EngineArg, Keep, LevelArg, MetricArg, Queries, SecondArgs, Side, SourceArgs, TargetArgs,
+    ToleranceArgs, Verb,
 };
 use crate::progress::Shown;
 use crate::render;
@@ -357,8 +358,51 @@ fn run_merge(args: args::Merge, settings: &Settings<'_>, json: bool) -> Result<b
 }
 
 fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    if args.sweep {
+        return run_sweep(args, settings, json);
+    }
+    let questions = Questions {
+        log: if let Queries::Log(path) = &args.queries { Some(path.clone()) } else { None },
+        dialect: args.filter_dialect.clone(),
+        judgements: args.qrels.clone(),
+        min_overlap: args.min_overlap,
+    };
+    let certificate = certify(&recall_options(args)?, &questions, settings)?.ok_or_else(no_vectors)?;
+    if json {
+        render::json(&certificate)?
+    } else {
+        render::to_stdout(&render::lines(&certificate.lines()))
+    }
+    Ok(certificate.passes())
+}
+
+fn run_sweep(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result<bool> {
+    let grid = SweepGrid {
+        m: args.sweep_m.clone(),
+        ef_construction: args.sweep_ef_construction.clone(),
+        ef_search: args.sweep_ef.clone(),
+    };
+    let report = sweep(&recall_options(args)?, &grid, settings)?.ok_or_else(no_vectors)?;
+    if json {
+        render::json(&report)?
+    } else {
+        render::to_stdout(&render::lines(&report.lines()))
+    }
+    Ok(report.passes)
+}
+
+fn no_vectors() -> Error {
+    Error::usage("neither side has a dense vector, so there is no recall to measure")
+}
+
+fn recall_options(args: args::Recall) -> Result<RecallOptions> {
     let open_a = open_options(&args.from)?;
-    let options = RecallOptions {
+    let index_b = IndexChoice {
+        m: args.target_m,
+        ef_construction: args.target_ef_construction,
+        ef_search: args.target_ef.or(args.ef),
+    };
+    Ok(RecallOptions {
         open_b: open_second(&args.second, &args.from, &open_a)?,
         a: args.a,
         b: args.b,
@@ -366,22 +410,28 @@ fn run_recall(args: args::Recall, settings: &Settings<'_>, json: bool) -> Result
         mapping: args.second.mapping,
         vector: args.vector,
         k: args.k,
-        queries: args.queries,
+        queries: match args.queries {
+            Queries::Sample(count) => count,
+            Queries::Log(_) => 1_000,
+        },
         max_rows: args.max_rows,
         budget: args.budget,
         seed: args.seed,
-    };
-    match recall(&options, settings)? {
-        Some(report) => {
-            if json {
-                render::json(&report)?
-            } else {
-                render::to_stdout(&render::recalled(&report))
-            }
-            Ok(report.passes)
-        }
-        None => Err(Error::usage("neither side has a dense vector, so there is no recall to measure")),
-    }
+        thresholds: Thresholds {
+            min_overlap: args.min_overlap.unwrap_or(Thresholds::default().min_overlap),
+            min_recall: args.min_recall,
+            max_drop: args.max_drop,
+        },
+        engine: match args.engine {
+            EngineArg::Flat => Engine::Flat,
+            EngineArg::HnswRs => Engine::HnswRs,
+        },
+        index_a: IndexChoice { ef_search: args.source_ef.or(args.ef), ..IndexChoice::default() },
+        index_b,
+        rebuild: args.rebuild,
+        cutoff: args.cutoff,
+        scores_of: (args.source_scores, args.target_scores),
+    })
 }
 
 fn run_connectors(args: &args::Connectors, json: bool) -> Result<bool> {

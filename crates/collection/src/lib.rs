@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod digest;
 pub mod fault;
+pub mod filter;
 pub mod fingerprint;
 pub mod graph;
 pub mod index;
@@ -19,6 +20,7 @@ pub mod view;
 pub use batch::BatchBuilder;
 pub use digest::RecordDigest;
 pub use fault::Fault;
+pub use filter::Filter;
 pub use fingerprint::SetFingerprint;
 pub use graph::{HnswLinks, HnswLinksBuilder, NodeRecord, ServedGraph};
 pub use index::IndexSpec;

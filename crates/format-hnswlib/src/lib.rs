@@ -14,11 +14,12 @@
 //! ```
 //! All numbers are little-endian; offsets and sizes are bytes; records are counted from 0. Record order is not label
 //! order. The element type is not stored: vectors are taken for f32, which is all that hnswlib's Python binding makes.
-//! The upper levels of the graph are followed to the end of `index.bin`, which proves the file, but not read.
+//! The upper levels of the graph are followed to the end of `index.bin`, which proves the file; [`StoredGraph`] reads them.
 //!
 //! Errors: damaged, naming file and field; limit for dims beyond `Limits::max_dim`.
 //! Source: nmslib/hnswlib `hnswalg.h` (saveIndex), chroma-core/hnswlib commit 6868102 (persistDirty).
 
+mod graph;
 mod header;
 mod links;
 mod source;
@@ -32,6 +33,7 @@ use tranship_connector::{
 };
 use tranship_storage::{InputFile, Limits};
 
+pub use graph::StoredGraph;
 pub use header::HnswHeader;
 pub use source::HnswlibSource;
 pub use vectors::{Record, VectorFile};

@@ -19,7 +19,7 @@ use arrow_array::RecordBatch;
 use serde_json::json;
 use tranship_collection::batch::RowText;
 use tranship_collection::schema::{IdKind, IdKinds};
-use tranship_collection::{BatchBuilder, CollectionSchema, IndexSpec, Metric, VectorSpec};
+use tranship_collection::{BatchBuilder, CollectionSchema, IndexSpec, Metric, NodeRecord, ServedGraph, VectorSpec};
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{
     Batches, Error, OpenOptions, PrepareContext, Prepared, Reject, RejectSink, Result, RowLedger, Source, Split, Splits,
@@ -98,6 +98,33 @@ impl Source for HnswlibSource {
         self.file.check_links(u64::MAX)?;
         let deleted = count_deleted(&self.file)?;
         Ok(Box::new(HnswlibPrepared { source: self, deleted, split_bytes: context.split_bytes }))
+    }
+
+    fn served_graph(&self, vector: &str) -> Result<Option<ServedGraph>> {
+        let Some(spec) = self.schema.vector(vector) else { return Ok(None) };
+        // Under cosine the index holds unit vectors and compares their inner products.
+        let metric = match spec.metric {
+            None => return Ok(None),
+            Some(Metric::Cosine) => Metric::Dot,
+            Some(metric) => metric,
+        };
+        let header = self.file.header();
+        let graph = self.file.read_graph()?;
+        let live = graph
+            .labels
+            .iter()
+            .zip(&graph.deleted)
+            .map(|(label, deleted)| (!deleted).then(|| NodeRecord { namespace: None, id: label.to_string() }));
+        Ok(Some(ServedGraph {
+            records: live.collect(),
+            links: graph.links,
+            values: graph.values,
+            dim: header.dim(),
+            metric,
+            m: header.m as u32,
+            ef_construction: u32::try_from(header.ef_construction).unwrap_or(u32::MAX),
+            ef_search: None,
+        }))
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use tranship_connector::Result;
 use tranship_storage::{InputFile, Limits};
 
+use crate::graph::StoredGraph;
 use crate::header::{HnswHeader, PLAIN_BYTES, wrong};
 use crate::links;
 
@@ -30,6 +31,7 @@ pub struct Record<'a> {
     pub deleted: bool,
     /// Links on level 0.
     pub links: u16,
+    link_bytes: &'a [u8],
     vector: &'a [u8],
 }
 
@@ -42,6 +44,12 @@ impl Record<'_> {
     /// The stored vector as it lies in the file.
     pub fn vector_bytes(&self) -> &[u8] {
         self.vector
+    }
+
+    /// The records that it is linked to on level 0; no more than there is room for, whatever `links` says.
+    pub fn neighbours(&self) -> impl Iterator<Item = u32> + '_ {
+        let room = self.link_bytes.as_chunks::<4>().0.iter();
+        room.take(usize::from(self.links)).map(|bytes| u32::from_le_bytes(*bytes))
     }
 
     /// Euclidean length of the stored vector.
@@ -77,6 +85,16 @@ impl VectorFile {
     /// the file ends. With `at_most`, only those of the first so many records, which must lie within the file.
     pub fn check_links(&self, at_most: u64) -> Result<()> {
         links::walk(&self.data, &self.header, self.base + self.header.data_bytes(), at_most)
+    }
+
+    /// The graph of `index.bin`, whose upper levels follow the records.
+    pub fn read_graph(&self) -> Result<StoredGraph> {
+        StoredGraph::read(self, &self.data, self.base + self.header.data_bytes())
+    }
+
+    /// The graph of Chroma's split form, whose upper levels are the file `upper` (`link_lists.bin`).
+    pub fn read_split_graph(&self, upper: &InputFile) -> Result<StoredGraph> {
+        StoredGraph::read(self, upper, 0)
     }
 
     /// The checked header.
@@ -158,6 +176,7 @@ impl VectorFile {
             label: u64::from_le_bytes(std::array::from_fn(|offset| bytes[label + offset])),
             deleted: bytes[2] & 1 == 1,
             links: u16::from_le_bytes([bytes[0], bytes[1]]),
+            link_bytes: &bytes[4..data],
             vector: &bytes[data..label],
         }
     }

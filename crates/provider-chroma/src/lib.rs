@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod dialect;
+pub mod filter;
 pub mod snapshot;
 
 use std::path::Path;

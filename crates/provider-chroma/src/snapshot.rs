@@ -19,6 +19,7 @@
 mod catalog;
 mod catch_up;
 mod database;
+mod graph;
 mod index;
 mod metadata;
 mod reader;

@@ -22,6 +22,7 @@ mod lists;
 mod place;
 mod plan;
 mod reader;
+mod served;
 mod source;
 mod transform;
 

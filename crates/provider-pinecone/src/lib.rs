@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod dialect;
+pub mod filter;
 
 use tranship_connector::{Capabilities, Connector, Coverage, Known, SourceOption};
 

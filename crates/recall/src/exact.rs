@@ -1,25 +1,63 @@
 //! Exact nearest neighbours: every query against every row.
 //!
-//! Invariant: the answer of a query is the first k rows by (distance, rank of the key), whatever the number of
-//! threads, the block sizes, the CPU and the order of rows. Dot products add their terms in ascending order
-//! ([`tranship_kernels::dense_scores`]); L2 and L1 are the pairwise kernels.
+//! Invariant: the answer of a query is the first k rows by ([`distance`](crate::set::distance), rank of the key), whatever the
+//! method, the number of threads, the block sizes, the CPU and the order of rows.
 //!
-//! Threads share the queries out; each passes over the base in blocks that stay in cache while all its queries see
-//! them. Memory beside the set: one block of scores per thread.
+//! [`plain`] computes each distance. [`screened`] computes ceilings of nearness by tiles, of floats or of 8-bit codes, and
+//! distances only of the few rows that can be among the nearest; what it cannot prove is left to the plain search. Memory
+//! beside the set does not grow with it.
+
+mod plain;
+mod screened;
 
 use rayon::ThreadPool;
-use rayon::prelude::*;
 use tranship_collection::Metric;
-use tranship_kernels::PackedQueries;
+use tranship_kernels::Kernels;
+use tranship_kernels::codes::MAX_CODES;
 
 use crate::queries::QuerySet;
-use crate::set::{VectorSet, distance};
+use crate::set::VectorSet;
 
-/// Queries that one task takes through the base: enough to make the pass over memory free.
-const MAX_QUERIES_PER_TASK: usize = 128;
+/// How neighbours are found; it does not change what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Every distance is computed by itself.
+    Plain,
+    /// Rows are screened by blocked dot products; for cosine, dot and L2.
+    Floats,
+    /// Rows are screened by dot products of 8-bit codes; for cosine, dot and L2.
+    Codes,
+}
 
-/// Elements of the base in one block: 384 KiB.
-const BLOCK_ELEMENTS: usize = 96 * 1024;
+/// Below this many queries a panel of the tiles would be mostly empty.
+const LEAST_QUERIES: usize = 8;
+
+/// Codes pay from here on: a row is coded once, and its codes leave out less in many dimensions.
+const LEAST_QUERIES_FOR_CODES: usize = 96;
+const LEAST_DIM_FOR_CODES: usize = 64;
+
+/// Longer sums could be wrong by more than the bounds of [`screened`] allow for.
+const MOST_DIM: usize = MAX_CODES;
+
+/// To screen for more neighbours would take more memory than it saves time.
+const MOST_NEIGHBOURS: usize = 1_024;
+
+impl Method {
+    /// The fastest method for these queries on this machine.
+    pub fn fastest(set: &VectorSet, queries: &QuerySet) -> Self {
+        let dim = set.dim();
+        if set.metric() == Metric::L1 || queries.len() < LEAST_QUERIES || dim > MOST_DIM {
+            Method::Plain
+        } else if Kernels::detect().fast_codes()
+            && queries.len() >= LEAST_QUERIES_FOR_CODES
+            && dim >= LEAST_DIM_FOR_CODES
+        {
+            Method::Codes
+        } else {
+            Method::Floats
+        }
+    }
+}
 
 /// A row and how far it is; see [`crate::set::distance`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,73 +121,31 @@ impl Nearest {
 /// # Panics
 /// If the queries have another dimension than the set.
 pub fn exact_neighbours(set: &VectorSet, queries: &QuerySet, k: usize, pool: &ThreadPool) -> Vec<Nearest> {
-    let shares = queries.len().div_ceil(pool.current_num_threads()).clamp(1, MAX_QUERIES_PER_TASK);
-    let starts: Vec<usize> = (0..queries.len()).step_by(shares).collect();
-    pool.install(|| {
-        starts
-            .into_par_iter()
-            .map(|start| search(set, &queries.part(start..(start + shares).min(queries.len())), k))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .flatten()
-            .collect()
-    })
+    exact_neighbours_by(Method::fastest(set, queries), set, queries, k, pool)
 }
 
-fn search(set: &VectorSet, queries: &QuerySet, k: usize) -> Vec<Nearest> {
-    let mut nearest = vec![Nearest::new(k); queries.len()];
+/// [`exact_neighbours`] by a chosen method; the plain one stands in where a method cannot do.
+///
+/// # Panics
+/// As [`exact_neighbours`].
+pub fn exact_neighbours_by(
+    method: Method,
+    set: &VectorSet,
+    queries: &QuerySet,
+    k: usize,
+    pool: &ThreadPool,
+) -> Vec<Nearest> {
     if k == 0 {
-        return nearest;
+        return vec![Nearest::new(0); queries.len()];
     }
-    let block_rows = (BLOCK_ELEMENTS / set.dim()).max(1);
-    let mut scorer = Scorer::new(set.metric(), queries);
-    for (block, rows) in set.values().chunks(block_rows * set.dim()).enumerate() {
-        let first_row = block * block_rows;
-        for (query, distances) in scorer.distances(queries, rows).enumerate() {
-            let found = &mut nearest[query];
-            for (offset, &distance) in distances.iter().enumerate() {
-                let row = first_row + offset;
-                if found.may_admit(distance) && queries.excluded(query) != Some(row) {
-                    found.offer(set, Neighbour { row, distance });
-                }
-            }
-        }
+    let able = set.metric() != Metric::L1 && set.dim() <= MOST_DIM && k <= MOST_NEIGHBOURS;
+    let mut found = match method {
+        Method::Floats | Method::Codes if able => screened::search(set, queries, k, method == Method::Codes, pool),
+        _ => vec![None; queries.len()],
+    };
+    let open: Vec<usize> = (0..queries.len()).filter(|&query| found[query].is_none()).collect();
+    for (&query, nearest) in open.iter().zip(plain::search(set, queries, &open, k, pool)) {
+        found[query] = Some(nearest);
     }
-    nearest
-}
-
-/// Distances of all queries to a block of rows.
-struct Scorer {
-    metric: Metric,
-    /// The queries laid out for blocked dot products, with their signs turned: a nearer row has a smaller score.
-    packed: Option<PackedQueries>,
-    scores: Vec<f32>,
-}
-
-impl Scorer {
-    fn new(metric: Metric, queries: &QuerySet) -> Self {
-        let blocked = matches!(metric, Metric::Cosine | Metric::Dot);
-        let packed = blocked.then(|| {
-            let negated: Vec<f32> = queries.values().iter().map(|value| -value).collect();
-            PackedQueries::pack(&negated, queries.dim())
-        });
-        Scorer { metric, packed, scores: Vec::new() }
-    }
-
-    /// One slice per query, with a distance per row.
-    fn distances(&mut self, queries: &QuerySet, rows: &[f32]) -> std::slice::ChunksExact<'_, f32> {
-        let count = rows.len() / queries.dim();
-        self.scores.resize(queries.len() * count, 0.0);
-        match &self.packed {
-            Some(packed) => packed.dot_block(rows, &mut self.scores),
-            None => {
-                for (query, scores) in self.scores.chunks_exact_mut(count).enumerate() {
-                    for (score, row) in scores.iter_mut().zip(rows.chunks_exact(queries.dim())) {
-                        *score = distance(self.metric, queries.vector(query), row);
-                    }
-                }
-            }
-        }
-        self.scores.chunks_exact(count)
-    }
+    found.into_iter().flatten().collect()
 }

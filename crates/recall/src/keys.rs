@@ -96,6 +96,16 @@ impl Keys {
         (number != DEFAULT_NAMESPACE).then(|| self.namespaces[number as usize - 1].as_str())
     }
 
+    /// The number of a row's namespace here, 0 for the default one.
+    pub(crate) fn namespace_number(&self, row: usize) -> usize {
+        self.namespace_of[row] as usize
+    }
+
+    /// Names of the namespaces beside the default one, by number from 1.
+    pub(crate) fn namespaces(&self) -> &[String] {
+        &self.namespaces
+    }
+
     fn key(&self, row: usize) -> (&str, Option<&str>) {
         (self.id(row), self.namespace(row))
     }
@@ -118,8 +128,13 @@ impl Keys {
 
     /// The row of `other`'s key at `row` in this set.
     pub(crate) fn find(&self, other: &Keys, row: usize) -> Option<usize> {
-        let wanted = other.key(row);
-        let found = self.by_rank.binary_search_by(|&own| self.key(own as usize).cmp(&wanted));
+        let (id, namespace) = other.key(row);
+        self.find_key(id, namespace)
+    }
+
+    /// The row of a key.
+    pub(crate) fn find_key(&self, id: &str, namespace: Option<&str>) -> Option<usize> {
+        let found = self.by_rank.binary_search_by(|&own| self.key(own as usize).cmp(&(id, namespace)));
         found.ok().map(|rank| self.row_at_rank(rank))
     }
 

@@ -61,7 +61,7 @@ impl Tolerance {
     }
 
     /// Whether `row` of `set` is as near to the query as `last`.
-    fn is_tie(&self, set: &VectorSet, query: &[f32], row: usize, last: f32) -> bool {
+    pub(crate) fn is_tie(&self, set: &VectorSet, query: &[f32], row: usize, last: f32) -> bool {
         let vector = set.vector(row);
         let own = distance(set.metric(), query, vector);
         own <= last + self.of(set.metric(), query, vector, own)

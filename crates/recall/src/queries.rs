@@ -45,9 +45,32 @@ impl QuerySet {
         Ok(QuerySet { excluded: vec![None; values.len() / set.dim()], values, dim: set.dim() })
     }
 
-    /// `count` rows of `set`, chosen by `seed` from its ids.
-    pub(crate) fn sampled_rows(set: &VectorSet, count: usize, seed: u64) -> Vec<usize> {
-        sample(set.len(), count, seed).into_iter().map(|rank| set.keys().row_at_rank(rank)).collect()
+    /// `count` rows of `set`, chosen by `seed` from its ids: from each namespace its share, and at least one where there
+    /// are as many queries as namespaces.
+    pub fn sampled_rows(set: &VectorSet, count: usize, seed: u64) -> Vec<usize> {
+        let mut strata = vec![Vec::new(); set.keys().namespaces().len() + 1];
+        for rank in 0..set.len() {
+            let row = set.keys().row_at_rank(rank);
+            strata[set.keys().namespace_number(row)].push(row);
+        }
+        strata.retain(|rows| !rows.is_empty());
+        // Numbers of namespaces come from the order of rows, which must not decide.
+        strata.sort_by_key(|rows| rows.first().and_then(|&row| set.keys().namespace(row).map(str::to_owned)));
+        let quotas = shares(&strata.iter().map(Vec::len).collect::<Vec<_>>(), count);
+        let chosen = strata.iter().zip(quotas).zip(0..).flat_map(|((rows, quota), stratum)| {
+            sample(rows.len(), quota, seed.wrapping_add(stratum)).into_iter().map(|place| rows[place])
+        });
+        let chosen: Vec<usize> = chosen.collect();
+        if strata.len() == 1 {
+            return chosen;
+        }
+        // A time budget cuts the end off: no namespace may lie there.
+        sample(chosen.len(), chosen.len(), seed).into_iter().map(|place| chosen[place]).collect()
+    }
+
+    /// The same questions with other rows excluded.
+    pub(crate) fn excluding(&self, excluded: Vec<Option<usize>>) -> QuerySet {
+        QuerySet { values: self.values.clone(), dim: self.dim, excluded }
     }
 
     /// The same questions for `other`; the excluded rows are found there by their keys.
@@ -103,5 +126,54 @@ impl QuerySet {
     /// If there is no such query.
     pub fn excluded(&self, query: usize) -> Option<usize> {
         self.excluded[query]
+    }
+}
+
+/// `count` places by the sizes of strata: one each where there are enough, the rest by size, the largest remainders first.
+fn shares(sizes: &[usize], count: usize) -> Vec<usize> {
+    let total: usize = sizes.iter().sum();
+    let count = count.min(total);
+    let least = usize::from(count >= sizes.len());
+    let (rest, pool) = (count - least * sizes.len(), total - least * sizes.len());
+    let exact = |size: usize| (size - least) as u128 * rest as u128;
+    let mut quotas: Vec<usize> =
+        sizes.iter().map(|&size| least + (exact(size) / pool.max(1) as u128) as usize).collect();
+    let mut order: Vec<usize> = (0..sizes.len()).collect();
+    order.sort_by_key(|&at| (std::cmp::Reverse(exact(sizes[at]) % pool.max(1) as u128), at));
+    let left = count - quotas.iter().sum::<usize>();
+    order.into_iter().take(left).for_each(|at| quotas[at] += 1);
+    quotas
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::set::VectorSetBuilder;
+    use tranship_collection::Metric;
+
+    #[test]
+    fn a_sample_asks_every_namespace_whatever_the_order_of_rows() {
+        let namespace = |row: usize| ["big", "middle", "tiny"][if row < 20 { 2 } else { usize::from(row < 300) }];
+        let sampled = |rows: &mut dyn Iterator<Item = usize>| {
+            let mut set = VectorSetBuilder::new(1, Metric::L2, 1_000).unwrap();
+            rows.for_each(|row| set.push(Some(namespace(row)), &row.to_string(), &[row as f32]).unwrap());
+            let set = set.finish().unwrap();
+            let chosen = QuerySet::sampled_rows(&set, 50, 9);
+            chosen.into_iter().map(|row| set.keys().label(row)).collect::<Vec<_>>()
+        };
+        let labels = sampled(&mut (0..1_000));
+        assert_eq!(labels, sampled(&mut (0..1_000).rev()));
+        let of = |name: &str| labels.iter().filter(|label| label.starts_with(name)).count();
+        assert_eq!((of("big/"), of("middle/"), of("tiny/")), (35, 14, 1));
+    }
+
+    #[test]
+    fn every_stratum_has_its_share_and_none_more_than_it_holds() {
+        assert_eq!(shares(&[900, 90, 10], 100), [89, 10, 1]);
+        assert_eq!(shares(&[1_000_000, 1, 1], 10), [8, 1, 1]);
+        assert_eq!(shares(&[5, 5], 100), [5, 5]);
+        assert_eq!(shares(&[3, 3, 3], 2), [1, 1, 0]);
+        assert_eq!(shares(&[7], 3), [3]);
+        assert_eq!(shares(&[], 3), [0; 0]);
     }
 }

@@ -14,6 +14,11 @@ impl SplitMix64 {
         bits ^ (bits >> 31)
     }
 
+    /// A number above 0, up to 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A number below `bound`, which is not 0; the high product half has a bias below 2^-32 for our bounds.
     fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize

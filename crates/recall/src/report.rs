@@ -5,7 +5,12 @@
 use serde::Serialize;
 use tranship_collection::Metric;
 
+use crate::findings::Finding;
 use crate::graph::HnswSettings;
+use crate::order::Order;
+use crate::scores::Translation;
+use crate::side::{SearchCost, ServedPart};
+use crate::verdict::Thresholds;
 
 /// A share with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -49,12 +54,18 @@ pub struct SideReport {
     /// Graph settings; none for an index that is not a graph.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<HnswSettings>,
+    /// The graph of the dump, where recall is that of the graph that was really serving.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<ServedPart>,
     /// Recall@k of the index against exact search on the same side; none if not measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recall: Option<Measure>,
     /// Time to build the graph; none if it was not built or taken from the other side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build_seconds: Option<f64>,
+    /// What a query costs; none where no graph was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<SearchCost>,
 }
 
 /// Why an answer differs.
@@ -126,6 +137,8 @@ pub struct RecallReport {
     pub sampled: bool,
     /// Seed of the sample.
     pub seed: u64,
+    /// Engine that built the graphs.
+    pub engine: &'static str,
     /// The source.
     pub a: SideReport,
     /// The target.
@@ -138,10 +151,13 @@ pub struct RecallReport {
     pub overlap_basis: OverlapBasis,
     /// Share of A's exact neighbours that are B's exact neighbours.
     pub exact_overlap: Measure,
+    /// Order and scores of the exact answers; none where they are equal by proof.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
     /// Answers that count as equal only because they are ties.
     pub ties: usize,
-    /// Least overlap that passes.
-    pub min_overlap: f64,
+    /// What was asked for.
+    pub thresholds: Thresholds,
     /// Recall of A minus recall of B; none unless both were measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop: Option<f64>,
@@ -150,8 +166,15 @@ pub struct RecallReport {
     pub noise_floor: Option<f64>,
     /// Recalls of A's graph in other insertion orders.
     pub other_orders: Vec<f64>,
-    /// Overlap is high enough, and the drop, if measured, is not above the noise floor.
+    /// All thresholds are met.
     pub passes: bool,
+    /// Which thresholds are missed, as sentences.
+    pub failures: Vec<String>,
+    /// What happened to the records, and what is wrong with B's index.
+    pub findings: Vec<Finding>,
+    /// A cut-off carried from A to B, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Translation>,
     /// The worst queries, worst first; empty if all answers agree.
     pub worst: Vec<WorstQuery>,
     /// What was assumed, reduced or left out.
@@ -165,12 +188,17 @@ impl RecallReport {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.verdict(), self.basis()];
         lines.push(self.overlap_line());
+        lines.extend(self.order.map(|order| order.text()));
         lines.push(format!("recall@{} of A: {}", self.k, recall_text(&self.a)));
         lines.push(format!("recall@{} of B: {}", self.k, recall_text(&self.b)));
         if let (Some(drop), Some(floor)) = (self.drop, self.noise_floor) {
             lines.push(format!("drop from A to B: {drop:.4} (noise floor {floor:.4})"));
         }
+        lines.extend(self.cost_line());
+        lines.extend(self.scores.iter().flat_map(Translation::lines));
+        lines.push(self.thresholds.text());
         lines.push(self.ties_line());
+        lines.extend(self.findings.iter().map(|finding| format!("cause: {}", finding.text())));
         lines.extend(self.worst.iter().map(worst_text));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines
@@ -180,19 +208,26 @@ impl RecallReport {
         if self.passes {
             return "search answers the same".to_owned();
         }
-        let mut why = Vec::new();
-        if self.a.rows == 0 || self.b.rows == 0 {
-            why.push("one side has no vectors".to_owned());
-        }
-        if self.exact_overlap.value < self.min_overlap {
-            why.push(format!("exact overlap {:.4} is below {}", self.exact_overlap.value, self.min_overlap));
-        }
-        if let (Some(drop), Some(floor)) = (self.drop, self.noise_floor)
-            && drop > floor
-        {
-            why.push(format!("recall drops by {drop:.4}, more than the noise floor {floor:.4}"));
-        }
-        format!("search answers differently: {}", why.join("; "))
+        format!("search answers differently: {}", self.failures.join("; "))
+    }
+
+    /// Work per query on both sides. The times were measured here, so only their ratio says something.
+    fn cost_line(&self) -> Option<String> {
+        let (a, b) = (self.a.cost?, self.b.cost?);
+        let counted = |cost: &SearchCost| match (cost.distances, cost.hops) {
+            (Some(distances), Some(hops)) => format!("{distances:.0} distances and {hops:.0} hops"),
+            (Some(distances), None) => format!("{distances:.0} distances"),
+            _ => "work not counted".to_owned(),
+        };
+        let ratio = |of_a: f64, of_b: f64| if of_a > 0.0 { of_b / of_a } else { 1.0 };
+        let work =
+            a.distances.zip(b.distances).map_or(String::new(), |(a, b)| format!("{:.2} in distances, ", ratio(a, b)));
+        Some(format!(
+            "work per query: A {}, B {}; B to A {work}{:.2} in local time (a ratio, not the latency of B's database)",
+            counted(&a),
+            counted(&b),
+            ratio(a.microseconds, b.microseconds)
+        ))
     }
 
     fn basis(&self) -> String {
@@ -239,6 +274,10 @@ fn rows_text(side: &SideReport) -> String {
 
 fn recall_text(side: &SideReport) -> String {
     let index = side.settings.map_or("no graph".to_owned(), |settings| format!("HNSW {settings}"));
+    let index = match side.served {
+        Some(part) => format!("{index}, the graph of the dump as it served ({} nodes)", grouped(part.nodes)),
+        None => index,
+    };
     match side.recall {
         Some(recall) => format!("{:.4} (95 %: {:.4} to {:.4}), {index}", recall.value, recall.low, recall.high),
         None => format!("not measured, {index}"),

@@ -147,6 +147,14 @@ impl VectorSet {
         self.keys.id(row)
     }
 
+    /// The namespace of a row, none for the default one.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn namespace(&self, row: usize) -> Option<&str> {
+        self.keys.namespace(row)
+    }
+
     /// The vector of a row, at unit length under the cosine metric.
     ///
     /// # Panics
@@ -167,6 +175,30 @@ impl VectorSet {
     /// The row here that has the key of `other`'s row.
     pub(crate) fn find(&self, other: &VectorSet, row: usize) -> Option<usize> {
         self.keys.find(&other.keys, row)
+    }
+
+    /// The row of a record.
+    pub fn find_named(&self, namespace: Option<&str>, id: &str) -> Option<usize> {
+        self.keys.find_key(id, namespace)
+    }
+
+    /// The nodes of a graph, keyed by their numbers, with vectors as they are: under cosine they are not brought to unit
+    /// length once more.
+    ///
+    /// # Errors
+    /// As for a set that is filled.
+    pub(crate) fn of_nodes(metric: Metric, dim: usize, values: Vec<f32>) -> Result<VectorSet> {
+        let mut builder = VectorSetBuilder::new(dim, metric, 0)?;
+        for (node, vector) in values.chunks_exact(dim).enumerate() {
+            check_vector(vector, dim, metric).map_err(|message| {
+                Error::damaged(format!("the graph of the dump: {message}"))
+                    .with("node", node)
+                    .hint("leave the graph of the dump out with --rebuild")
+            })?;
+            builder.keys.push(None, &node.to_string());
+        }
+        builder.values = values;
+        builder.finish()
     }
 
     /// Whether both hold the same keys with the same vector bits under the same metric, in any order.

@@ -5,7 +5,9 @@ mod common;
 use common::{METRICS, Random, clustered, id, numbered, pool, set_of};
 use proptest::prelude::*;
 use tranship_collection::Metric;
-use tranship_recall::{QuerySet, VectorSet, VectorSetBuilder, exact_neighbours};
+use tranship_recall::{Method, QuerySet, VectorSet, VectorSetBuilder, exact_neighbours, exact_neighbours_by};
+
+const METHODS: [Method; 3] = [Method::Plain, Method::Floats, Method::Codes];
 
 /// Distances as the documentation defines them, in f64.
 fn plain_distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
@@ -54,11 +56,15 @@ proptest! {
         let set = set_of(METRICS[metric], dim, ids.into_iter().zip(vectors.iter().map(Vec::as_slice)));
         let asked: Vec<usize> = (0..count).collect();
         let queries = QuerySet::from_rows(&set, &asked);
-        let found = rows(&set, &queries, k, 2);
-        for (query, answers) in found.iter().enumerate() {
-            let plain = plain_search(&set, queries.vector(query), Some(query), k);
-            let plain: Vec<usize> = plain.iter().map(|answer| answer.0).collect();
-            prop_assert_eq!(answers, &plain);
+        for method in METHODS {
+            let found = exact_neighbours_by(method, &set, &queries, k, &pool(2));
+            prop_assert_eq!(found.len(), count);
+            for (query, nearest) in found.iter().enumerate() {
+                let answers: Vec<usize> = nearest.neighbours().iter().map(|neighbour| neighbour.row).collect();
+                let plain = plain_search(&set, queries.vector(query), Some(query), k);
+                let plain: Vec<usize> = plain.iter().map(|answer| answer.0).collect();
+                prop_assert_eq!(answers, plain, "{:?}", method);
+            }
         }
     }
 }
@@ -79,14 +85,34 @@ fn random_floats_have_the_distances_of_brute_force_under_every_metric() {
     }
 }
 
+/// Vectors that make bounds hard: clusters, an offset far from zero, lengths over many magnitudes, many duplicates, zeros.
+fn hard_sets() -> Vec<Vec<Vec<f32>>> {
+    let plain = clustered(1_500, 33, 9, 2);
+    let far = plain.iter().map(|vector| vector.iter().map(|value| value + 100.0).collect()).collect();
+    let lengths = plain.iter().enumerate().map(|(row, vector)| {
+        let length = 10_f32.powi((row * 7 % 25) as i32 - 12);
+        vector.iter().map(|value| value * length).collect()
+    });
+    let lengths = lengths.collect();
+    let doubles = (0..1_500).map(|row| plain[row % 40].clone()).collect();
+    let zeros = (0..1_500).map(|row| if row % 3 == 0 { plain[row].clone() } else { vec![0.0; 33] }).collect();
+    vec![plain, far, lengths, doubles, zeros]
+}
+
 #[test]
-fn every_number_of_threads_gives_the_same_bits() {
-    for metric in METRICS {
-        let set = numbered(metric, &clustered(2_500, 33, 9, 2));
-        let queries = QuerySet::from_rows(&set, &(0..300).collect::<Vec<_>>());
-        let one = exact_neighbours(&set, &queries, 7, &pool(1));
-        assert_eq!(one, exact_neighbours(&set, &queries, 7, &pool(2)), "{metric:?}");
-        assert_eq!(one, exact_neighbours(&set, &queries, 7, &pool(7)), "{metric:?}");
+fn every_method_and_number_of_threads_gives_the_same_bits() {
+    for (kind, vectors) in hard_sets().iter().enumerate() {
+        for metric in METRICS {
+            let set = numbered(metric, vectors);
+            let queries = QuerySet::from_rows(&set, &(0..120).collect::<Vec<_>>());
+            let one = exact_neighbours_by(Method::Plain, &set, &queries, 7, &pool(1));
+            for (method, threads) in [(Method::Plain, 2), (Method::Floats, 1), (Method::Floats, 7), (Method::Codes, 2)]
+            {
+                let other = exact_neighbours_by(method, &set, &queries, 7, &pool(threads));
+                assert!(one == other, "set {kind} {metric:?} {method:?} {threads} threads");
+            }
+            assert_eq!(one, exact_neighbours(&set, &queries, 7, &pool(3)), "set {kind} {metric:?}");
+        }
     }
 }
 

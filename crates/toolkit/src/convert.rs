@@ -1,9 +1,7 @@
 //! Moves one collection from a source to a target.
 
 use serde::Serialize;
-use tranship_connector::{
-    Changed, CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, Sink, Survey,
-};
+use tranship_connector::{Changed, CreateOptions, Error, Locator, Loss, OpenOptions, Reject, Result, Sink, Survey};
 use tranship_pipeline::{RunOptions, RunReport, run};
 use tranship_storage::staging::with_suffix;
 

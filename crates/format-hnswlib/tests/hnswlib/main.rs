@@ -143,3 +143,41 @@ fn a_vector_with_nan_is_a_reject_with_its_place() {
     assert_eq!((outcome.records.len(), outcome.rejects.len()), (2949, 1));
     assert!(outcome.rejects[0].place.ends_with("hnswlib_l2.bin record 2"), "{:?}", outcome.rejects);
 }
+
+#[test]
+fn a_damaged_graph_ends_in_an_error_that_names_the_file_or_in_a_graph() {
+    let (_dir, home) = stored();
+    let path = home.join("hnswlib_l2.bin");
+    let read_graph = || {
+        let graph = open(&CONNECTOR, &path, &[("space", "l2")])?.served_graph("")?.expect("the space is known");
+        assert_eq!(graph.links.nodes() * graph.dim, graph.values.len());
+        read(&CONNECTOR, &path, &[])
+    };
+    let whole = open(&CONNECTOR, &path, &[("space", "l2")]).unwrap().served_graph("").unwrap().unwrap();
+    assert_eq!((whole.links.nodes(), whole.m, whole.metric), (3000, 12, Metric::L2));
+    assert_eq!(whole.records.iter().filter(|record| record.is_none()).count(), 50, "deleted ones stand for no record");
+    assert!((0..3000).any(|node| whole.links.level(node) > 0), "the upper levels are read");
+    assert!(
+        open(&CONNECTOR, &path, &[]).unwrap().served_graph("").unwrap().is_none(),
+        "without a space nothing compares"
+    );
+    let (records, len) = (3000 * 204, std::fs::metadata(&path).unwrap().len());
+    let in_links = (0..200).map(|n| Damage::Flip(96 + n * 15 * 204 + n % 52, (n % 8) as u8));
+    let in_upper = (0..200).map(|n| Damage::Flip(96 + records + n * (len - 96 - records) / 200, (n % 8) as u8));
+    let damages: Vec<Damage> = in_links.chain(in_upper).chain(flips(96, 60, 8)).collect();
+    let surveyed = survey(&path, "hnswlib_l2.bin", &damages, read_graph);
+    assert!(surveyed.errors > 150, "{surveyed:?}");
+    let stray = patched_graph(&path, 96 + 4, &5_000_u32.to_le_bytes());
+    assert!(stray.contains("node 0 links to 5000 of 3000 nodes"), "{stray}");
+    let entry = patched_graph(&path, 52, &3_000_u32.to_le_bytes());
+    assert!(entry.contains("entry point 3000 of 3000 nodes"), "{entry}");
+}
+
+fn patched_graph(path: &Path, offset: u64, bytes: &[u8]) -> String {
+    let whole = std::fs::read(path).unwrap();
+    std::fs::write(path, Damage::Patch(offset, bytes.to_vec()).applied(&whole)).unwrap();
+    let error = open(&CONNECTOR, path, &[("space", "l2")]).unwrap().served_graph("").unwrap_err();
+    std::fs::write(path, whole).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    error.to_string()
+}

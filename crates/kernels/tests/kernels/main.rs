@@ -1,8 +1,9 @@
 //! Every kernel against its plain twin and against an independent witness.
 
 mod byte_split;
-mod dense_scores;
+mod codes;
 mod distance;
 mod float_print;
 mod float_scan;
 mod numbers;
+mod screen;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tranship_collection::Metric;
 use tranship_connector::{Error, Result};
 use tranship_container::pickle::{self, Bounds, Keep, Node};
-use tranship_format_hnswlib::{Record, VectorFile};
+use tranship_format_hnswlib::{Record, StoredGraph, VectorFile};
 use tranship_storage::{InputFile, Limits};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -95,6 +95,12 @@ impl Index {
             ));
         }
         Ok(Some(Index { vectors, lengths, pickle: open(PICKLE)? }))
+    }
+
+    /// The graph over the records, as it was persisted.
+    pub fn read_graph(&self) -> Result<StoredGraph> {
+        let links = present(&self.vectors.path().with_file_name("link_lists.bin"))?;
+        self.vectors.read_split_graph(&links)
     }
 
     /// Bytes of memory that reading the pickle and sorting the labels takes at most.

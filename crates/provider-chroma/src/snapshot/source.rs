@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde_json::json;
-use tranship_collection::{CollectionSchema, Element, VectorKind, VectorSpec};
+use tranship_collection::{CollectionSchema, Element, ServedGraph, VectorKind, VectorSpec};
 use tranship_connector::{
     Batches, Error, OpenOptions, PrepareContext, Prepared, RejectSink, Result, RowLedger, Source, Split, Splits,
 };
@@ -16,6 +16,7 @@ use tranship_storage::SourceIdentity;
 
 use super::catalog::{Catalog, Collection};
 use super::database::Database;
+use super::graph;
 use super::index::{Index, segment_files, torn};
 use super::reader::Reader;
 use super::vectors::{Located, Locator};
@@ -87,6 +88,27 @@ impl ChromaSource {
         Ok(schema)
     }
 
+    /// Finds the vectors of all records; the state may take `memory_bytes`.
+    fn locate(&self, memory_bytes: u64) -> Result<(Option<Index>, Located)> {
+        let collection = &self.collection;
+        let spec = self.schema.vectors.first();
+        let metric =
+            spec.and_then(|spec| spec.metric).ok_or_else(|| Error::bug("a Chroma collection without metric"))?;
+        let index = Index::open(&self.database.root, &collection.vector_segment, metric, &self.options.limits)?;
+        let connection = self.database.connect()?;
+        let locator = Locator {
+            database: &self.database,
+            connection: &connection,
+            collection,
+            index: index.as_ref(),
+            metric,
+            options: &self.options,
+            memory_bytes,
+        };
+        let located = locator.locate()?;
+        Ok((index, located))
+    }
+
     fn files(&self) -> Vec<(PathBuf, String)> {
         let named = |path: PathBuf| {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -107,30 +129,14 @@ impl Source for ChromaSource {
     }
 
     fn prepare<'a>(&'a self, context: &PrepareContext<'_>) -> Result<Box<dyn Prepared + 'a>> {
-        let collection = &self.collection;
-        let spec = self.schema.vectors.first();
-        let metric =
-            spec.and_then(|spec| spec.metric).ok_or_else(|| Error::bug("a Chroma collection without metric"))?;
-        let limits = &self.options.limits;
-        let index = Index::open(&self.database.root, &collection.vector_segment, metric, limits)?;
+        let (index, mut located) = self.locate(context.memory_bytes)?;
         let schema = self.final_schema(index.as_ref())?;
-        let connection = self.database.connect()?;
-        let locator = Locator {
-            database: &self.database,
-            connection: &connection,
-            collection,
-            index: index.as_ref(),
-            metric,
-            options: &self.options,
-            memory_bytes: context.memory_bytes,
-        };
-        let mut located = locator.locate()?;
         let row_bytes = self.row_bytes + schema.dense_row_bytes() as u64;
         let rows_per_split = (context.split_bytes / row_bytes.max(1)).clamp(1, SPLIT_ROWS) as usize;
         let notes = self.notes.iter().cloned().chain(located.notes.drain(..)).collect();
         Ok(Box::new(PreparedCollection {
             database: &self.database,
-            collection,
+            collection: &self.collection,
             schema: Arc::new(schema),
             index,
             located,
@@ -138,6 +144,13 @@ impl Source for ChromaSource {
             row_bytes,
             rows_per_split,
         }))
+    }
+
+    fn served_graph(&self, vector: &str) -> Result<Option<ServedGraph>> {
+        let Some(spec) = self.schema.vector(vector) else { return Ok(None) };
+        let (Some(index), located) = self.locate(u64::MAX)? else { return Ok(None) };
+        self.final_schema(Some(&index))?;
+        graph::served(&index, &located, &self.database, &self.collection, spec).map(Some)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use tranship_connector::{Error, ErrorKind};
+use tranship_connector::{Error, ErrorKind, Locator, OpenOptions};
+use tranship_provider_chroma::CONNECTOR;
 
 use crate::fixtures::{Outcome, dump, execute, read, read_with, segment_file, tolerant};
 
@@ -246,4 +247,40 @@ fn a_missing_segment_directory_is_named_and_the_other_collections_are_read() {
     assert_eq!(error.kind(), ErrorKind::Damaged);
     assert!(error.to_string().contains(dir.file_name().unwrap().to_str().unwrap()), "{error}");
     assert_eq!(read(&dump.root, "l2_32").unwrap().records.len(), 2751);
+}
+
+#[test]
+fn a_damaged_graph_is_an_error_with_a_next_step_or_a_graph() {
+    let dump = dump("chroma-1.5.9");
+    let graph = || {
+        let options = OpenOptions { collection: Some("l2_32".to_owned()), ..OpenOptions::default() };
+        let locator = Locator { provider: None, path: dump.root.clone() };
+        CONNECTOR.open.unwrap()(&locator, &options)?.served_graph("")
+    };
+    let whole = graph().unwrap().unwrap();
+    assert!(whole.links.nodes() > 1_000 && whole.records.iter().flatten().count() > 1_000);
+    assert!(whole.ef_search.is_some() && whole.dim == 32);
+    let mut noticed = 0;
+    for name in ["link_lists.bin", "data_level0.bin", "header.bin"] {
+        let path = segment_file(&dump.root, "l2_32", name);
+        let bytes = fs::read(&path).unwrap();
+        let mut seed = 11;
+        for _ in 0..60 {
+            let bit = random(&mut seed) % (8 * bytes.len() as u64);
+            flip(&path, bit);
+            if let Err(error) = graph() {
+                assert!(error.next_step().is_some(), "{name} bit {bit}: {error}");
+                assert!(!matches!(error.kind(), ErrorKind::Bug), "{name} bit {bit}: {error}");
+                noticed += 1;
+            }
+            fs::write(&path, &bytes).unwrap();
+        }
+        truncated(&path, bytes.len() as u64 / 2);
+        let error = graph().unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        fs::write(&path, &bytes).unwrap();
+    }
+    assert!(noticed > 20, "{noticed}");
+    fs::remove_file(segment_file(&dump.root, "l2_32", "link_lists.bin")).unwrap();
+    assert!(graph().unwrap_err().to_string().contains("link_lists.bin is missing"));
 }

@@ -1,4 +1,4 @@
-//! Graphs over vectors: stepped over, but for the settings that they were built with.
+//! Graphs over vectors: stepped over, but for the settings that they were built with and where HNSW links stand.
 //!
 //! ```text
 //! HNSW        [IHfP: u64 levels | vec<f32>] [IHNc, IHc2, IBHc: u8 | u8 | i32, IHc2: i32]
@@ -12,7 +12,7 @@
 
 use tranship_connector::Result;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Span};
 use super::grammar::Header;
 use crate::dialect::Fourcc;
 
@@ -25,6 +25,23 @@ pub struct Graph {
     pub ef_construction: u32,
     /// Candidates kept while searching.
     pub ef_search: u32,
+    /// Where its parts stand.
+    pub parts: Parts,
+}
+
+/// Where the parts of an HNSW graph stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// i32 room for neighbours below each level, summed up.
+    pub per_level: Span,
+    /// i32 levels of each node, at least 1.
+    pub levels: Span,
+    /// u64 first neighbour of each node, and the end of the last.
+    pub offsets: Span,
+    /// i32 neighbours; -1 ends those of a level that has fewer than there is room for.
+    pub neighbours: Span,
+    /// Node where searches begin, -1 without nodes.
+    pub entry: i32,
 }
 
 /// Steps over an HNSW graph.
@@ -53,7 +70,7 @@ pub fn hnsw(cursor: &mut Cursor<'_>, fourcc: Fourcc, header: &Header) -> Result<
     if end > neighbours.count {
         return Err(cursor.bad(format_args!("the graph ends at {end} of {} neighbours", neighbours.count)));
     }
-    cursor.i32("the entry point")?;
+    let entry = cursor.i32("the entry point")?;
     cursor.i32("the highest level")?;
     let ef_construction = cursor.i32("efConstruction")?;
     let ef_search = cursor.i32("efSearch")?;
@@ -64,7 +81,8 @@ pub fn hnsw(cursor: &mut Cursor<'_>, fourcc: Fourcc, header: &Header) -> Result<
         0 | 1 => 0,
         _ => positive(cursor.fork(per_level.at + 4).i32("the neighbours per level")?) / 2,
     };
-    Ok(Graph { m, ef_construction: positive(ef_construction), ef_search: positive(ef_search) })
+    let parts = Parts { per_level, levels, offsets, neighbours, entry };
+    Ok(Graph { m, ef_construction: positive(ef_construction), ef_search: positive(ef_search), parts })
 }
 
 /// Steps over an NSG graph.

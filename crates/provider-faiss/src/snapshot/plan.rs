@@ -12,6 +12,7 @@ use tranship_connector::{Error, ErrorKind, Result};
 
 use super::cursor::Span;
 use super::grammar::{Body, Codec, Header, Index};
+use super::graph::Graph;
 use super::lists::Lists;
 use super::transform::Transform;
 use crate::dialect::{Fourcc, Scalars, metric};
@@ -41,6 +42,8 @@ pub struct Plan {
     pub is_cosine: bool,
     /// How the index searches.
     pub index: Option<IndexSpec>,
+    /// The HNSW graph over all rows, by their numbers.
+    pub graph: Option<Graph>,
     /// Settings that only FAISS understands.
     pub settings: Vec<(&'static str, Value)>,
     /// Why vectors are not exactly what was added.
@@ -82,6 +85,7 @@ impl Plan {
             normalised: false,
             is_cosine: false,
             index: None,
+            graph: None,
             settings: Vec::new(),
             approximate: Vec::new(),
             notes: Vec::new(),
@@ -165,11 +169,14 @@ impl Plan {
             }
             Body::Graph(graph, storage) => {
                 match graph {
-                    Some(graph) => self.searched(IndexSpec::Hnsw {
-                        m: graph.m,
-                        ef_construction: graph.ef_construction,
-                        ef_search: Some(graph.ef_search).filter(|ef| *ef > 0),
-                    }),
+                    Some(graph) => {
+                        self.searched(IndexSpec::Hnsw {
+                            m: graph.m,
+                            ef_construction: graph.ef_construction,
+                            ef_search: Some(graph.ef_search).filter(|ef| *ef > 0),
+                        });
+                        self.graph = Some(*graph);
+                    }
                     None => self.searched(other(index.fourcc, json!({}))),
                 }
                 self.visit(storage)

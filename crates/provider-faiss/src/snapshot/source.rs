@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tranship_collection::{CollectionSchema, IdKinds, VectorSpec};
+use tranship_collection::{CollectionSchema, IdKinds, ServedGraph, VectorSpec};
 use tranship_connector::{
     Batches, OpenOptions, PrepareContext, Prepared, RejectSink, Result, RowLedger, Source, Split, Splits,
 };
@@ -16,6 +16,7 @@ use super::grammar::{Codec, Header};
 use super::place::{Place, unknown};
 use super::plan::Plan;
 use super::reader::{Input, Reader};
+use super::served::{Names, served};
 use crate::dialect::metric;
 use crate::langchain::Docstore;
 
@@ -77,6 +78,13 @@ impl Source for FaissSource {
         let record_bytes = self.schema.dense_row_bytes() as u64 + ID_BYTES + text_bytes;
         let rows_per_split = (context.split_bytes / record_bytes.max(1)).max(1);
         Ok(Box::new(PreparedIndex { source: self, documents, record_bytes, rows_per_split }))
+    }
+
+    fn served_graph(&self, vector: &str) -> Result<Option<ServedGraph>> {
+        let Some(spec) = self.schema.vector(vector).filter(|_| self.plan.graph.is_some()) else { return Ok(None) };
+        let documents = self.read_documents(u64::MAX)?;
+        let names = Names { documents: documents.as_ref(), number_rows: self.number_rows };
+        served(&self.file, &self.plan, spec.metric, &names)
     }
 }
 

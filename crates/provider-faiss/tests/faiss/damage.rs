@@ -104,3 +104,21 @@ fn reading_changes_nothing() {
     assert_eq!(before, after);
     assert_eq!(before.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["index.faiss", "index.pkl"]);
 }
+
+#[test]
+fn a_damaged_graph_is_told_or_harmless_and_never_followed_out_of_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = hnsw("IHNf", Bytes::default()).write(dir.path(), "small.faiss");
+    let read_graph = || {
+        let graph = open(&path, &OpenOptions::default())?.served_graph("")?;
+        if let Some(graph) = graph {
+            assert_eq!(graph.links.nodes(), graph.records.len());
+        }
+        read_plain(&path)
+    };
+    assert!(open(&path, &OpenOptions::default()).unwrap().served_graph("").unwrap().is_some());
+    let len = std::fs::metadata(&path).unwrap().len();
+    let all: Vec<Damage> = (0..len).flat_map(|byte| (0..8).map(move |bit| Damage::Flip(byte, bit))).collect();
+    let flipped = survey(&path, "small.faiss", &all, read_graph);
+    assert!(flipped.errors > 0, "{flipped:?}");
+}

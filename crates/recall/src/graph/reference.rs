@@ -1,7 +1,7 @@
 //! The graph engine hnsw_rs 0.3.5, wrapped so that no input can reach its hazards. The only file that names it.
 //!
 //! Hazards, and what is done about each:
-//! - It ends the process for more than 256 links, and counts them in a `u8`: m is held in 2..=255.
+//! - It ends the process for more than 256 links, and counts them in a `u8`: a larger m is an error.
 //! - It panics on NaN and on negative distances: sets are finite, and negated dot products (cosine, dot) go through a
 //!   map that keeps their order and is never negative. It only compares distances, so the order is all that counts;
 //!   `DistDot` and the augmentation of dot to L2 (which bends the graph) are not needed.
@@ -41,6 +41,8 @@ const ROWS_PER_STEP: usize = 1_000;
 
 const LAYERS: usize = 16;
 
+const MAX_LINKS: u32 = 255;
+
 /// A graph over a set, and the queries that may be asked.
 pub struct HnswGraph<'a> {
     /// Empty only while it is dropped.
@@ -55,7 +57,7 @@ impl<'a> HnswGraph<'a> {
     /// time to time with the number of rows inserted; when it refuses, there is no graph.
     ///
     /// # Errors
-    /// More than 2^32 - 1 rows and queries, or a panic inside the engine.
+    /// More than 2^32 - 1 rows and queries, m above 255, or a panic inside the engine.
     pub fn build(
         set: &'a VectorSet,
         queries: &'a QuerySet,
@@ -66,6 +68,10 @@ impl<'a> HnswGraph<'a> {
     ) -> Result<Option<Self>> {
         if u32::try_from(set.len().saturating_add(queries.len())).is_err() {
             return Err(Error::limit("more than 4,294,967,295 rows and queries in one graph").hint("compare a sample"));
+        }
+        if settings.m > MAX_LINKS {
+            let message = format!("the graph engine hnsw_rs cannot build m {}, only up to {MAX_LINKS}", settings.m);
+            return Err(Error::limit(message).hint("take the flat engine"));
         }
         let settings = settings.within_limits(&mut Vec::new());
         let candidates = (settings.ef_construction as usize).min(set.len().max(1));

