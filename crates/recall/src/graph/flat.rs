@@ -15,6 +15,7 @@ mod codes;
 mod lists;
 mod points;
 mod search;
+mod twins;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -27,11 +28,14 @@ use crate::set::VectorSet;
 use lists::Graph;
 use points::Points;
 use search::{Cost, Found, Search, Workers};
+use twins::Twins;
 
 /// A graph over the rows of a set.
 pub struct FlatGraph<'a> {
     points: Points<'a>,
     links: Graph,
+    /// Rows that are no nodes, because one with the same vector is.
+    twins: Twins,
     /// Which nodes may answer; all where there is none.
     answers: Option<Vec<bool>>,
 }
@@ -55,7 +59,7 @@ impl<'a> FlatGraph<'a> {
         let settings = settings.within_limits(&mut Vec::new());
         let points = Points::of(set, pool);
         let built = build::build(&points, set, settings, order, pool, go_on);
-        Ok(built.map(|built| FlatGraph { points, links: Graph::Built(built), answers: None }))
+        Ok(built.map(|(built, twins)| FlatGraph { points, links: Graph::Built(built), twins, answers: None }))
     }
 
     /// The graph of a dump over its nodes' vectors: node n is row n of `set`. Nodes whose flag in `answers` is not set
@@ -66,7 +70,7 @@ impl<'a> FlatGraph<'a> {
     pub fn of_links(set: &'a VectorSet, links: HnswLinks, answers: Option<Vec<bool>>) -> Self {
         assert_eq!(links.nodes(), set.len(), "a node for every row");
         assert!(answers.as_ref().is_none_or(|flags| flags.len() == set.len()), "a flag for every row");
-        FlatGraph { points: Points::of_floats(set), links: Graph::Read(links), answers }
+        FlatGraph { points: Points::of_floats(set), links: Graph::Read(links), twins: Twins::default(), answers }
     }
 
     /// At most `k` rows for every query, nearest first, without its excluded row. `ef` candidates are kept, at least as
@@ -107,14 +111,14 @@ impl<'a> FlatGraph<'a> {
         }
         let ef = wanted.max(ef as usize);
         // What codes put a little too far back must not be lost.
-        let kept = if self.points.coded() { ef + ef / 16 + 4 } else { ef };
+        let kept = if self.points.coded() { ef + ef / 16 + 1 } else { ef };
         search.explore(&self.links, &probe, nearest, 0, kept, self.answers.as_deref());
         let mut found: Vec<Found> = search.answers().collect();
         if self.points.coded() {
             search.measure_again(&self.points.exact_probe(vector), &mut found);
         }
-        let rows = found.into_iter().map(|found| found.node as usize).take(wanted);
-        let rows = rows.filter(|&row| excluded != Some(row)).take(k).collect();
+        let rows = found.into_iter().flat_map(|found| self.twins.rows(found.node)).map(|row| row as usize);
+        let rows = rows.take(wanted).filter(|&row| excluded != Some(row)).take(k).collect();
         (rows, search.cost())
     }
 }

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::lists::{BuiltLinks, Lists};
 use super::points::Points;
 use super::search::{Found, Search, Workers};
+use super::twins::Twins;
 use crate::graph::{HnswSettings, InsertionOrder};
 use crate::random::{SplitMix64, sample};
 use crate::set::VectorSet;
@@ -34,7 +35,7 @@ const TOP_LEVEL: f64 = 24.0;
 /// Neighbours of a new node, by level.
 type Neighbours = Vec<Vec<Found>>;
 
-/// Builds the graph; none if `go_on` refuses.
+/// Builds the graph and says which rows are no nodes of their own; none if `go_on` refuses.
 pub(super) fn build(
     points: &Points,
     set: &VectorSet,
@@ -42,10 +43,11 @@ pub(super) fn build(
     order: InsertionOrder,
     pool: &ThreadPool,
     go_on: &dyn Fn(usize) -> bool,
-) -> Option<BuiltLinks> {
-    let rows = rows_in(set, order);
-    let mut builder = Builder::new(points, settings, &levels_of(&rows, settings.m, order));
-    let workers = Workers::new(pool, rows.len());
+) -> Option<(BuiltLinks, Twins)> {
+    let mut rows = rows_in(set, order);
+    let twins = Twins::take_from(&mut rows, set, pool);
+    let mut builder = Builder::new(points, settings, &levels_of(&rows, set.len(), settings.m, order));
+    let workers = Workers::new(pool, set.len());
     let (mut inserted, mut asked) = (0, 0);
     while inserted < rows.len() {
         let batch = &rows[inserted..][..builder.batch_rows(&rows[inserted..], inserted)];
@@ -55,12 +57,13 @@ pub(super) fn build(
         inserted += batch.len();
         if inserted - asked >= ROWS_PER_QUESTION || inserted == rows.len() {
             asked = inserted;
-            if !go_on(inserted) {
+            // Twins are done with their nodes.
+            if !go_on(inserted * set.len() / rows.len()) {
                 return None;
             }
         }
     }
-    Some(builder.links)
+    Some((builder.links, twins))
 }
 
 fn rows_in(set: &VectorSet, order: InsertionOrder) -> Vec<u32> {
@@ -72,13 +75,13 @@ fn rows_in(set: &VectorSet, order: InsertionOrder) -> Vec<u32> {
 }
 
 /// How high each row reaches, drawn in the order of insertion, so that levels do not depend on how rows lie.
-fn levels_of(rows: &[u32], m: u32, order: InsertionOrder) -> Vec<u8> {
+fn levels_of(rows: &[u32], nodes: usize, m: u32, order: InsertionOrder) -> Vec<u8> {
     let mut random = SplitMix64(match order {
         InsertionOrder::ById => 0,
         InsertionOrder::Shuffled(seed) => seed,
     });
     let scale = 1.0 / f64::from(m).ln();
-    let mut levels = vec![0; rows.len()];
+    let mut levels = vec![0; nodes];
     for &row in rows {
         levels[row as usize] = (-random.unit().ln() * scale).min(TOP_LEVEL) as u8;
     }
