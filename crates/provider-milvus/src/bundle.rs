@@ -152,7 +152,8 @@ impl Form for MilvusForm {
     }
 
     fn deletes(&self) -> Option<Deletes> {
-        Some(deletes::DELETES)
+        // 2.3 has no REST calls that delete and import.
+        (self.server == Server::V2_4).then_some(deletes::DELETES)
     }
 
     fn extras(&self, facts: &Facts<'_>) -> Result<Vec<Extra>> {

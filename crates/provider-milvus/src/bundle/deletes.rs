@@ -9,7 +9,6 @@
 //! Source: Milvus documentation, REST v2 `entities/delete`. Not run against a server.
 
 use tranship_bundle::deletes::{self, Deletes, as_loaded};
-use tranship_bundle::facts::percent_encode;
 use tranship_bundle::form::TextShape;
 use tranship_bundle::manifest::DeltaEntry;
 use tranship_bundle::{Extra, Facts};
@@ -60,7 +59,6 @@ pub fn extras(facts: &Facts<'_>, delta: &DeltaEntry) -> Result<Vec<Extra>> {
             .replace("@DELETED@", &delta.deletes.to_string())
             .replace("@BASE@", &delta.base.records.to_string())
             .replace("@ROWS@", &delta.result.records.to_string())
-            .replace("@FIELDS@", &percent_encode(&mapping.form.to_string()))
     };
     let check = include_str!("scripts/check.sh").replace(
         ": \"${TRANSHIP_SOURCE:=$PWD}\"",

@@ -4,11 +4,6 @@
 #   MILVUS_PREFIX=PREFIX bash load.sh    --resume goes on after an interruption
 : "${MILVUS_PREFIX:?set MILVUS_PREFIX to where the files of data/ lie in the bucket of the server}"
 
-count() {
-    call entities/query "$(body "{\"collectionName\": \"$collection\", \"filter\": \"\", \"outputFields\": [\"count(*)\"], \"consistencyLevel\": \"Strong\"}")"
-    grep -oE '"count\(\*\)": ?[0-9]+' "$answer" | grep -oE '[0-9]+$' || echo none
-}
-
 if [ -e .loaded/begun ] && [ "${1:-}" != --resume ]; then
     echo "this delta was begun before: bash load.sh --resume goes on with it" >&2
     exit 1
