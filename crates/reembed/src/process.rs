@@ -112,10 +112,10 @@ impl Process {
             stderr: stderr.path().to_owned(),
             pause: FIRST_PAUSE,
         };
-        process.greet(batch, timeout, cancel).map_err(|error| {
+        if let Err(error) = process.greet(batch, timeout, cancel) {
             process.kill();
-            error
-        })?;
+            return Err(error);
+        }
         Ok(process)
     }
 
