@@ -20,7 +20,8 @@ use tranship_collection::{
 };
 use tranship_connector::source::BATCH_BYTES;
 use tranship_connector::{
-    Batches, Error, ErrorKind, PrepareContext, Prepared, Reject, RejectSink, Result, RowLedger, Source, Split, Splits,
+    Batches, Changed, Error, ErrorKind, LeftOut, Loss, PrepareContext, Prepared, Reject, RejectSink, Result, RowLedger,
+    Source, Split, Splits,
 };
 use tranship_storage::SourceIdentity;
 
@@ -265,6 +266,14 @@ impl Prepared for EmbeddedPrepared<'_> {
         notes
     }
 
+    fn changes(&self) -> Vec<Loss> {
+        self.prepared.changes()
+    }
+
+    fn left_out(&self) -> Option<LeftOut> {
+        self.prepared.left_out()
+    }
+
     fn splits(&self) -> Result<Splits<'_>> {
         self.prepared.splits()
     }
@@ -290,6 +299,10 @@ struct Handle<'a>(Rc<RefCell<&'a mut dyn RejectSink>>);
 impl RejectSink for Handle<'_> {
     fn reject(&mut self, reject: Reject) -> Result<()> {
         self.0.borrow_mut().reject(reject)
+    }
+
+    fn changed(&mut self, changed: &Changed) {
+        self.0.borrow_mut().changed(changed);
     }
 }
 
