@@ -40,8 +40,8 @@ pub(crate) fn screen(
     let mut above = [0; TILE_ROWS];
     for r in 0..TILE_ROWS {
         let (slack, offset) = (_mm512_set1_ps(row_terms.slack[r]), _mm512_set1_ps(row_terms.offset[r]));
-        for part in 0..REGISTERS {
-            let sum = _mm512_fmadd_ps(load(&query_terms.length, part), slack, sums[r][part]);
+        for (part, sum) in sums[r].into_iter().enumerate() {
+            let sum = _mm512_fmadd_ps(load(&query_terms.length, part), slack, sum);
             above[r] |= keep(_mm512_sub_ps(sum, offset), query_terms, part, &mut ceilings[r]);
         }
     }
@@ -76,8 +76,8 @@ pub(crate) fn screen_codes(
         let code_sum = _mm512_set1_epi32(128 * row_terms.code_sum[r]);
         let (scale, slack) = (_mm512_set1_ps(row_terms.scale[r]), _mm512_set1_ps(row_terms.slack[r]));
         let (length, offset) = (_mm512_set1_ps(row_terms.length[r]), _mm512_set1_ps(row_terms.offset[r]));
-        for part in 0..REGISTERS {
-            let product = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[r][part], code_sum));
+        for (part, sum) in sums[r].into_iter().enumerate() {
+            let product = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, code_sum));
             let scaled = _mm512_mul_ps(_mm512_mul_ps(product, scale), load(&query_terms.scale, part));
             let unseen = _mm512_mul_ps(load(&query_terms.length, part), slack);
             let hidden = _mm512_fmadd_ps(load(&query_terms.miss, part), length, unseen);

@@ -155,10 +155,16 @@ fn a_build_that_may_not_go_on_gives_no_graph() {
 }
 
 /// A distance with the order of the reals, and a node.
-#[derive(PartialEq, PartialOrd)]
+#[derive(PartialEq)]
 struct Pair(f32, u32);
 
 impl Eq for Pair {}
+
+impl PartialOrd for Pair {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Ord for Pair {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
@@ -232,7 +238,7 @@ proptest! {
         let vectors: Vec<Vec<f32>> =
             (0..nodes).map(|_| (0..3).map(|_| (random.number() % (2 * spread)) as f32 - spread as f32).collect()).collect();
         let set = numbered(METRICS[metric], &vectors);
-        let levels: Vec<usize> = (0..nodes).map(|_| (random.number() % 8 == 0) as usize).collect();
+        let levels: Vec<usize> = (0..nodes).map(|_| usize::from(random.number().is_multiple_of(8))).collect();
         let top: Vec<u32> = (0..nodes as u32).filter(|&node| levels[node as usize] == 1).collect();
         let mut builder = HnswLinksBuilder::default();
         for &level in &levels {

@@ -115,7 +115,7 @@ impl Lists {
         self.words.len() / (self.room + 1)
     }
 
-    #[inline]
+    #[inline(always)]
     fn links(&self, list: usize) -> &[u32] {
         let words = &self.words[list * (self.room + 1)..][..self.room + 1];
         &words[1..=words[0] as usize]

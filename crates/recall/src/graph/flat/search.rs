@@ -100,8 +100,7 @@ impl Search {
         self.pool.offer(from, answers(from.node));
         while let Some(node) = self.pool.next() {
             self.cost.hops += 1;
-            self.fresh.clear();
-            self.fresh.extend(links.of(node, level).iter().filter(|&&node| self.visited.enter(node)));
+            self.visited.take_new(links.of(node, level), &mut self.fresh);
             self.fresh.iter().take(AHEAD).for_each(|&node| probe.prefetch(node));
             for (place, &node) in self.fresh.iter().enumerate() {
                 if let Some(&ahead) = self.fresh.get(place + AHEAD) {
@@ -126,7 +125,7 @@ impl Search {
 
     /// What [`Search::explore`] found, nearest first.
     pub(super) fn answers(&self) -> impl Iterator<Item = Found> {
-        self.pool.candidates.iter().filter(|candidate| candidate.answers).map(|candidate| candidate.found)
+        self.pool.candidates.iter().filter(|candidate| candidate.answers).map(|candidate| candidate.key.found())
     }
 }
 
@@ -145,6 +144,19 @@ impl Visited {
         }
     }
 
+    /// Marks `nodes`; `fresh` then has those that were not marked before.
+    #[inline]
+    fn take_new(&mut self, nodes: &[u32], fresh: &mut Vec<u32>) {
+        // Writing each and counting the new ones has no branch to mispredict.
+        fresh.resize(nodes.len(), 0);
+        let mut count = 0;
+        for &node in nodes {
+            fresh[count] = node;
+            count += usize::from(self.enter(node));
+        }
+        fresh.truncate(count);
+    }
+
     /// Marks a node; false if it was marked before.
     #[inline]
     fn enter(&mut self, node: u32) -> bool {
@@ -159,39 +171,64 @@ struct Pool {
     ef: usize,
     /// Candidates that answer, at most `ef`.
     answers: usize,
+    /// How far the last answer is, once there are `ef`; before, infinitely far. Nearer nodes are taken in.
+    bound: f32,
     /// Everything before was followed.
     cursor: usize,
 }
 
 #[derive(Clone, Copy)]
 struct Candidate {
-    found: Found,
+    key: Key,
     followed: bool,
     answers: bool,
 }
 
+/// A [`Found`] as one number that has the order of (distance, node).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u64);
+
+const SIGN: u32 = 1 << 31;
+
+impl Key {
+    #[inline]
+    fn new(found: Found) -> Self {
+        // Adding zero makes one of the two zeros. Positive floats have the order of their bits, negative ones the reverse.
+        let bits = (found.distance + 0.0).to_bits();
+        let ordered = if bits & SIGN == 0 { bits | SIGN } else { !bits };
+        Key(u64::from(ordered) << 32 | u64::from(found.node))
+    }
+
+    #[inline]
+    fn found(self) -> Found {
+        let ordered = (self.0 >> 32) as u32;
+        let bits = if ordered & SIGN == 0 { !ordered } else { ordered & !SIGN };
+        Found { distance: f32::from_bits(bits), node: self.0 as u32 }
+    }
+}
+
 impl Pool {
     fn begin(&mut self, ef: usize) {
-        *self = Pool { candidates: std::mem::take(&mut self.candidates), ef, answers: 0, cursor: 0 };
         self.candidates.clear();
+        let bound = if ef == 0 { f32::NEG_INFINITY } else { f32::INFINITY };
+        *self = Pool { candidates: std::mem::take(&mut self.candidates), ef, answers: 0, bound, cursor: 0 };
     }
 
     /// Takes a node in if it is nearer than the last answer, or answers are still wanted.
     #[inline]
     fn offer(&mut self, found: Found, answers: bool) {
-        let full = self.answers == self.ef;
-        if full && self.last_answer().is_none_or(|last| found.distance >= self.candidates[last].found.distance) {
+        if found.distance >= self.bound {
             return;
         }
-        let Found { distance, node } = found;
-        let place = self.candidates.partition_point(|Candidate { found: kept, .. }| {
-            kept.distance < distance || (kept.distance == distance && kept.node < node)
-        });
-        self.candidates.insert(place, Candidate { found, followed: false, answers });
+        let key = Key::new(found);
+        let place = self.candidates.partition_point(|kept| kept.key < key);
+        self.candidates.insert(place, Candidate { key, followed: false, answers });
         self.cursor = self.cursor.min(place);
         if answers {
             self.answers += 1;
-            self.drop_what_is_too_far();
+            if self.answers >= self.ef {
+                self.drop_what_is_too_far();
+            }
         }
     }
 
@@ -203,9 +240,6 @@ impl Pool {
 
     #[inline]
     fn drop_what_is_too_far(&mut self) {
-        if self.answers < self.ef {
-            return;
-        }
         if self.answers > self.ef
             && let Some(last) = self.last_answer()
         {
@@ -213,8 +247,8 @@ impl Pool {
             self.answers -= 1;
         }
         if let Some(last) = self.last_answer() {
-            let bound = self.candidates[last].found.distance;
-            while self.candidates.last().is_some_and(|candidate| candidate.found.distance > bound) {
+            self.bound = self.candidates[last].key.found().distance;
+            while self.candidates.last().is_some_and(|candidate| candidate.key.found().distance > self.bound) {
                 self.candidates.pop();
             }
         }
@@ -227,11 +261,11 @@ impl Pool {
             self.cursor += 1;
         }
         let rest = &mut self.candidates[self.cursor..];
-        let distance = rest[0].found.distance;
-        let equals = rest.iter_mut().take_while(|candidate| candidate.found.distance == distance);
+        let distance = rest[0].key.found().distance;
+        let equals = rest.iter_mut().take_while(|candidate| candidate.key.found().distance == distance);
         let next = equals.filter(|candidate| !candidate.followed).last()?;
         next.followed = true;
-        Some(next.found.node)
+        Some(next.key.found().node)
     }
 }
 
@@ -260,7 +294,7 @@ mod tests {
         let mut pool = Pool::default();
         pool.begin(ef);
         offers.iter().for_each(|&(distance, node, answers)| pool.offer(Found { distance, node }, answers));
-        let answers = pool.candidates.iter().filter(|c| c.answers).map(|c| c.found.node).collect();
+        let answers = pool.candidates.iter().filter(|c| c.answers).map(|c| c.key.found().node).collect();
         (answers, std::iter::from_fn(|| pool.next()).collect())
     }
 
