@@ -5,8 +5,9 @@
 //! them A's index finds with A's settings, and B's with B's. The drop between the last two counts only above the noise
 //! floor: the greater of the intervals' half-width and the spread of the recall over insertion orders.
 //!
-//! Invariant: the same sets and options give the same report, except for times, graphs above
-//! [`crate::graph::reference::SEQUENTIAL_ROWS`] rows, and what a time budget cuts short; the last two are said in the notes.
+//! Invariant: the same sets and options give the same report, except for times, graphs that
+//! hnsw_rs builds above [`crate::graph::reference::SEQUENTIAL_ROWS`] rows, and what a time budget cuts short; the last two are
+//! said in the notes.
 //!
 //! Errors: sets of different dimension, k or queries of 0, given queries that the set would refuse.
 
