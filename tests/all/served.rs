@@ -68,7 +68,7 @@ fn compare(graph: &ServedGraph, queries: &[f32], ask: &Value, truth: &Value) -> 
             let place = theirs.iter().position(|other| other == id).unwrap();
             (distances[place] - last).abs() <= 1e-5 * last.abs().max(1.0)
         };
-        compared.apart += usize::from(!right.difference(&left).all(|id| tie(id)));
+        compared.apart += usize::from(!right.difference(&left).all(tie));
     }
     compared
 }

@@ -169,6 +169,12 @@ impl Survey {
         self.fields.iter().filter_map(|(key, field)| Some((key.clone(), only_type(field)?))).collect()
     }
 
+    /// Fields whose values of a type have one type, whatever else stands there: for targets that keep the others elsewhere.
+    pub fn mostly_typed_fields(&self) -> BTreeMap<String, FieldType> {
+        let only_type = |field: &FieldProfile| field.types.keys().next().copied().filter(|_| field.types.len() == 1);
+        self.fields.iter().filter_map(|(key, field)| Some((key.clone(), only_type(field)?))).collect()
+    }
+
     fn add_fault(&mut self, fault: RowFault, view: &BatchView<'_>, row: usize) {
         let finding = self.faults.entry((fault.code.to_owned(), fault.path)).or_default();
         finding.note(true, view, row, &fault.what);

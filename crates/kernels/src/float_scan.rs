@@ -155,7 +155,7 @@ fn scan_elements(
         if runs {
             let next = run(text, at, out);
             runs = next - at >= SHORTEST_RUN_BYTES;
-            at = next;
+            at = skip_whitespace(text, next);
         }
         let (value, end) = number(text, at).map_err(|kind| locate(kind, text, at))?;
         out.push(value);

@@ -52,20 +52,26 @@ fn condition(value: &Value, depth: usize) -> Parsed<Filter> {
         return filter(value, depth);
     }
     let field = key(value)?;
-    for (name, test) in object.iter().filter(|(name, test)| *name != "key" && !test.is_null()) {
-        let tests = self::object(test)?.iter().filter(|(_, value)| !value.is_null());
-        let known: Parsed<Vec<(&str, &Value)>> = tests
-            .map(|(operator, value)| match (name.as_str(), operator.as_str()) {
-                ("match", "value") => Ok(("eq", value)),
-                ("match", "any") => Ok(("in", value)),
-                ("match", "except") => Ok(("nin", value)),
-                ("range", bound @ ("gt" | "gte" | "lt" | "lte")) => Ok((bound, value)),
-                _ => Err(format!("`{name}` with `{operator}` is no condition that is read")),
-            })
-            .collect();
-        return operators(&field, known?.into_iter());
+    let mut tests = object.iter().filter(|(name, test)| *name != "key" && !test.is_null());
+    let (name, test) = tests.next().ok_or_else(|| format!("the key `{}` is not tested", field.name))?;
+    if let Some((other, _)) = tests.next() {
+        return Err(format!(
+            "the key `{}` has both `{name}` and `{other}`: give each a condition of its own",
+            field.name
+        ));
     }
-    Err(format!("the key `{}` is not tested", field.name))
+    let known: Parsed<Vec<(&str, &Value)>> = self::object(test)?
+        .iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(operator, value)| match (name.as_str(), operator.as_str()) {
+            ("match", "value") => Ok(("eq", value)),
+            ("match", "any") => Ok(("in", value)),
+            ("match", "except") => Ok(("nin", value)),
+            ("range", bound @ ("gt" | "gte" | "lt" | "lte")) => Ok((bound, value)),
+            _ => Err(format!("`{name}` with `{operator}` is no condition that is read")),
+        })
+        .collect();
+    operators(&field, known?.into_iter())
 }
 
 fn key(value: &Value) -> Parsed<Field> {
@@ -100,6 +106,7 @@ mod tests {
             (json!({"must": [{"key": "a", "match": {"text": "x"}}]}), "`match` with `text`"),
             (json!({"min_should": {}}), "no clause that is read"),
             (json!({"must": [{"key": "a"}]}), "is not tested"),
+            (json!({"must": [{"key": "a", "match": {"value": 1}, "range": {"gt": 0}}]}), "both `match` and `range`"),
         ] {
             let error = parse(&filter).unwrap_err();
             assert!(error.contains(said), "{filter}: {error}");

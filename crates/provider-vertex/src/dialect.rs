@@ -67,7 +67,7 @@ pub fn restrict_kind(field: FieldType) -> Option<&'static str> {
 
 /// The metadata keys that become restricts, with the kind that they become.
 pub fn restricts(mapping: &Mapping, survey: &Survey) -> Value {
-    let typed = survey.typed_fields().into_iter().filter_map(|(key, field)| Some((key, restrict_kind(field)?)));
+    let typed = survey.mostly_typed_fields().into_iter().filter_map(|(key, field)| Some((key, restrict_kind(field)?)));
     let namespace = mapping.namespace_key.iter().map(|key| (key.clone(), "allow"));
     typed.take(MAX_RESTRICTS).chain(namespace).map(|(key, kind)| (key, json!(kind))).collect()
 }

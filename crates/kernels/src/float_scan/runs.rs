@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Invariant: appends correctly rounded values of whole elements, each followed by a comma and at most one space, and stops
-//! in front of the first element that it is not sure to take; it never reports an error and reads no byte outside the
+//! in front of the first element that it is not sure to take, or of white space before it; it never reports an error and reads no byte outside the
 //! text. Stopping at once is right as well, which is what CPUs without AVX-512 do.
 
 #![cfg(target_arch = "x86_64")]

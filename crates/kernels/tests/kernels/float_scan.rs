@@ -58,7 +58,7 @@ proptest! {
     #[test]
     fn long_arrays_of_common_and_few_odd_elements_are_rounded_right(
         elements in vec(prop_oneof![200 => element_text(), 1 => number_text()], 0..300),
-        separator in prop_oneof![4 => Just(","), 4 => Just(", "), 1 => Just("\t, ")],
+        separator in prop_oneof![4 => Just(","), 4 => Just(", "), 1 => Just("\t, "), 1 => Just(",\n  "), 1 => Just(",  ")],
         after in ".{0,100}",
     ) {
         let expected: Vec<f32> = elements.iter().map(|element| element.parse().unwrap()).collect();

@@ -142,7 +142,7 @@ pub fn settle(mapping: &mut Mapping, survey: &Survey, columns: bool) -> Result<(
     }
     let mut fields = Vec::new();
     if columns {
-        let typed = survey.typed_fields().into_iter();
+        let typed = survey.mostly_typed_fields().into_iter();
         let fitting = typed.filter(|(key, _)| is_column_name(key) && !taken.contains(key));
         fields.extend(fitting.take(dialect::MAX_FIELDS).map(|(key, kind)| FieldColumn { key, kind }));
     }
