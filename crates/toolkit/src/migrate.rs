@@ -278,7 +278,7 @@ fn one(
     if let VerifyReport::Sets(found) = verify(&read_back, settings)? {
         report.proof("proof", "archive = bundle read back", &found);
     }
-    measure_recall(options, &open_options, &archive, &bundle, &mut report, settings)?;
+    measure_recall(options, &archive, &bundle, &mut report, settings)?;
     if options.convert.open.allow_inconsistent {
         report.notes.push("the source was read with --allow-inconsistent: it may have changed meanwhile".to_owned());
     }
@@ -455,21 +455,16 @@ fn to_bundle(
     Ok(())
 }
 
-/// The source is side A, for its dump may carry the graph that served; an archive has none. Where records were set aside the
-/// archive stands for what is left.
+/// Both graphs are built here, so that a drop comes from the settings and not from the engine. What served in the old database is
+/// asked by `recall` on the source itself.
 fn measure_recall(
     options: &MigrateOptions,
-    open_options: &OpenOptions,
     archive: &str,
     bundle: &str,
     report: &mut CollectionReport,
     settings: &Settings<'_>,
 ) -> Result<()> {
-    let (a, open_a) = match report.rejected {
-        0 => (options.convert.source.clone(), open_options.clone()),
-        _ => (archive.to_owned(), OpenOptions::default()),
-    };
-    let recall_options = RecallOptions { a, open_a, b: bundle.to_owned(), ..options.recall.clone() };
+    let recall_options = RecallOptions { a: archive.to_owned(), b: bundle.to_owned(), ..options.recall.clone() };
     match recall(&recall_options, settings)? {
         Some(found) => {
             // The worst queries are in the report and matter here only if something is wrong.
