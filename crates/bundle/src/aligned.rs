@@ -458,7 +458,7 @@ fn append_values(value: &VectorValue<'_>, element: Element, out: &mut Vec<u8>) -
         Element::F32 => {
             let start = out.len();
             out.resize(start + 4 * values.len(), 0);
-            let words = out.get_mut(start..).unwrap_or_default().as_chunks_mut::<4>().0;
+            let words = out[start..].as_chunks_mut::<4>().0;
             words.iter_mut().zip(values).for_each(|(word, value)| *word = value.to_le_bytes());
         }
         Element::F16 => out.extend(values.iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes())),

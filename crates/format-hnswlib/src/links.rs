@@ -42,8 +42,8 @@ impl<'a> UpperLinks<'a> {
         let levels = self.bytes.chunks_exact(self.header.level_bytes() as usize);
         Ok(levels.map(|level| {
             let (numbers, _) = level.as_chunks::<4>();
-            let count = numbers.first().map_or(0, |head| u64::from(u16::from_le_bytes([head[0], head[1]])));
-            (count, numbers.get(1..).unwrap_or_default())
+            // A level has its head and its links, so there is a first number.
+            (u64::from(u16::from_le_bytes([numbers[0][0], numbers[0][1]])), &numbers[1..])
         }))
     }
 }

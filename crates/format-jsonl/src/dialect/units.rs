@@ -55,10 +55,9 @@ impl Translated {
         self.out.clear();
         self.given = 0;
         loop {
-            let unread = self.buffer.get(self.start..).unwrap_or_default();
+            let unread = &self.buffer[self.start..];
             if let Some(end) = self.cutter.end(unread) {
-                let unit = unread.get(..end).unwrap_or_default();
-                translate(&self.reading, unit, &mut self.out);
+                translate(&self.reading, &unread[..end], &mut self.out);
                 self.start += end;
                 return Ok(true);
             }
@@ -140,7 +139,7 @@ fn translate(reading: &Reading, unit: &[u8], out: &mut Vec<u8>) {
 
 /// True if only the newline is missing after the last line, which is then a line like the others.
 fn ends_whole(unit: Unit, text: &[u8]) -> bool {
-    let last = text.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let last = text.rsplit(|byte| *byte == b'\n').next().unwrap_or(text);
     unit != Unit::Values
         && !last.trim_ascii().is_empty()
         && serde_json::from_slice::<serde::de::IgnoredAny>(last).is_ok()
@@ -197,7 +196,7 @@ impl Cutter {
             },
             Unit::Pairs => {
                 let first = self.end_of_line(unread, 0)?;
-                match is_deletion(unread.get(..first).unwrap_or_default()) {
+                match is_deletion(&unread[..first]) {
                     true => first,
                     false => self.end_of_line(unread, first)?,
                 }
@@ -229,7 +228,7 @@ impl Cutter {
                     }
                 }
                 // A line that does not begin a value is a unit to be refused.
-                b'\n' if self.depth == 0 && !unread.get(..offset).unwrap_or_default().trim_ascii().is_empty() => {
+                b'\n' if self.depth == 0 && !unread[..offset].trim_ascii().is_empty() => {
                     return Some(offset + 1);
                 }
                 _ => {}
